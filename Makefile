@@ -1,0 +1,67 @@
+# make run    the proxy before an embedded legacy server, on 127.0.0.1:8080
+# make test   lint and all tests
+# make bench  speed and size beside nginx, haproxy, caddy and apache (BENCH=short for a quick one)
+# make lock   refresh requirements-dev.lock
+# Nothing here needs root, and nothing is written outside this directory but pip's cache.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BENCH  ?= full
+PYTEST ?=
+
+PY     := $(VENV)/bin/python
+PIP    := $(PY) -m pip --disable-pip-version-check --quiet
+SOURCES := shieldproxy tests benchmarks
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format pytest bench docs lock clean
+
+help:
+	@sed -n 's/^# //p' Makefile | sed '/^Nothing/,$$d'
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "shieldproxy needs Python 3.11 or later; say which: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) 2>/dev/null || $(PYTHON) -m virtualenv --quiet $(VENV) 2>/dev/null || \
+	  { rm -rf $(VENV); echo "no virtual environment could be made; on Debian: apt install python3-venv"; exit 1; }
+
+$(VENV)/.run: $(PY) pyproject.toml requirements-dev.lock
+	@echo "installing shieldproxy into $(VENV)"
+	@$(PIP) install --constraint requirements-dev.lock --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	@echo "installing what the tests need into $(VENV)"
+	@$(PIP) install --constraint requirements-dev.lock --editable '.[dev]'
+	@touch $@
+
+run: $(VENV)/.run
+	@exec $(PY) -m shieldproxy.run.try_it
+
+test: lint pytest
+
+lint: $(VENV)/.dev
+	$(PY) -m ruff check $(SOURCES)
+	$(PY) -m ruff format --check $(SOURCES)
+	$(PY) -m mypy
+	$(PY) -m tests.kit.house
+
+format: $(VENV)/.dev
+	$(PY) -m ruff check --fix $(SOURCES)
+	$(PY) -m ruff format $(SOURCES)
+
+pytest: $(VENV)/.dev
+	$(PY) -m pytest $(PYTEST)
+
+bench: $(VENV)/.dev
+	$(PY) -m benchmarks $(if $(filter short,$(BENCH)),--short)
+
+lock:
+	rm -rf build/lock && $(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip --disable-pip-version-check --quiet install --editable '.[dev]'
+	{ echo "# Made by make lock: the versions that the tests are run with."; \
+	  build/lock/bin/python -m pip --disable-pip-version-check freeze --exclude-editable; } > requirements-dev.lock
+	rm -rf build/lock
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Decisions: pure functions and tables. No trio, socket, select, os, clock or log."""

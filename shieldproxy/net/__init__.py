@@ -1,0 +1,1 @@
+"""One thin shell for each kind of socket. Imports only core."""

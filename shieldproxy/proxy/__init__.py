@@ -1,0 +1,1 @@
+"""The story of an exchange: phases, lanes, relay, admission. Imports net and core."""

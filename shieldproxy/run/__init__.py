@@ -1,0 +1,1 @@
+"""Processes: the worker, its logs, its signals. Imports proxy, net, core and config."""

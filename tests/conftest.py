@@ -1,0 +1,52 @@
+"""What holds for every test: when a skip is a failure.
+
+A machine may lack a program, a kernel feature or the right to make a namespace; a test then skips and says
+what is missing. With SHIELDPROXY_NO_SKIPS=1, as in .ci/run, the machine is meant to have everything: a skip
+(or an expected failure) is a failure there, but for the few named below.
+"""
+
+import os
+from collections.abc import Generator
+
+import pytest
+
+NO_SKIPS = os.environ.get("SHIELDPROXY_NO_SKIPS", "") not in ("", "0")
+
+ALLOWED_SKIPS: dict[str, str] = {}
+"""Node id without its parameters -> why this test may skip even where skips are forbidden."""
+
+
+def forbidden(node_id: str) -> bool:
+    """Whether a skip of this test counts as a failure here."""
+    return NO_SKIPS and node_id.partition("[")[0] not in ALLOWED_SKIPS
+
+
+def skip_text(longrepr: object) -> str:
+    """The reason of a skip as pytest reports it: a (path, line, reason) tuple or something with a text."""
+    return str(longrepr[2]) if isinstance(longrepr, tuple) else str(longrepr)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skip into a failure where skips are forbidden."""
+    report = yield
+    if report.skipped and forbidden(item.nodeid):
+        why = getattr(report, "wasxfail", "") or skip_text(report.longrepr)
+        report.outcome = "failed"
+        report.longrepr = f"skips are forbidden here (SHIELDPROXY_NO_SKIPS): {why}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for a module that skips itself as a whole."""
+    report = yield
+    if report.skipped and forbidden(collector.nodeid):
+        why = skip_text(report.longrepr)
+        report.outcome = "failed"
+        report.longrepr = f"skips are forbidden here (SHIELDPROXY_NO_SKIPS): {why}"
+    return report

@@ -1,0 +1,1 @@
+"""What the tests share: scripted peers, free ports, checks of the house."""
