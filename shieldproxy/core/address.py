@@ -36,7 +36,7 @@ class Address:
             return cls("", 0, _unix_path(text[5:]))
         host, colon, port = text.rpartition(":")
         if not colon or not host:
-            raise ValueError(f"{_shown(text)} has no port; allowed: {ALLOWED}")
+            raise ValueError(f"{_shown(text)} has no {'host' if colon else 'port'}; allowed: {ALLOWED}")
         if not _PORT.fullmatch(port) or int(port) > 65535:
             raise ValueError(f"{_shown(text)} has a bad port; allowed: 0 to 65535, as in {ALLOWED}")
         return cls(_host(host, text), int(port), "")
