@@ -1,1 +1,1 @@
-"""Tests of e2e."""
+"""End-to-end tests: the real product, as a process, between scripted peers on loopback."""

@@ -1,1 +1,1 @@
-"""What the tests share: scripted peers, free ports, checks of the house."""
+"""Scripted peers for the tests: a strict recording upstream, a raw client, the product as a process."""

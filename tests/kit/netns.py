@@ -1,9 +1,9 @@
 """Two network namespaces and a wire between them that delays, loses, slows and can be cut.
 
 The namespaces have no names: each is held by a descriptor and vanishes with it, so that nothing is left
-behind whatever becomes of the test. Each has a TUN device; a process of its own carries the packets from one to
-the other (this file, run as a program). Sockets and processes are born inside through :meth:`Side.run`: a thread
-that has entered the namespace calls the function, and what it makes stays there while anybody may use it.
+behind whatever becomes of the test. Each has a TUN device; a process of its own carries the packets from one
+to the other (this file, run as a program). Sockets and processes are born inside through :meth:`Side.run`: a
+thread that has entered the namespace calls the function, and what it makes stays there for all to use.
 
 Needs root, ``/dev/net/tun`` and ``ip``; :func:`missing` names what a machine lacks.
 """

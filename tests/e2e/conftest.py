@@ -1,0 +1,186 @@
+"""Fixtures of the end-to-end tests, and their two equal counts.
+
+Every test of this folder runs in both lanes (``lane``). What the clients and the upstream saw, and the log lines a
+test asked for, are kept as a transcript, and the two transcripts of a test must be equal but for "lane".
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from kit.client import Client
+from kit.proxy import Proxy, settings
+from kit.upstream import Upstream
+
+LANES = ("express", "task")
+PASSED: Counter[str] = Counter()
+
+MakeProxy = Callable[..., Proxy]
+Connect = Callable[..., Client]
+
+
+@pytest.fixture(scope="session", params=LANES, autouse=True)
+def lane(request: pytest.FixtureRequest) -> str:
+    """The lane that plain exchanges take: every test runs once in each."""
+    return str(request.param)
+
+
+class Bench:
+    """Builds proxies and upstreams, and ends them in the right order."""
+
+    def __init__(self, directory: Path, lane: str) -> None:
+        self.directory = directory
+        self.express = lane == "express"
+        self.proxies: list[Proxy] = []
+        self.upstreams: list[Upstream] = []
+
+    def upstream(self, address: str = "127.0.0.1:0", **options: Any) -> Upstream:
+        """Another server."""
+        server = Upstream(address, **options)
+        self.upstreams.append(server)
+        return server
+
+    def proxy(self, upstream: Upstream | str | dict[str, Any], **tables: Any) -> Proxy:
+        """Start the product before an upstream; tables are laid over the default configuration."""
+        where = upstream.address if isinstance(upstream, Upstream) else upstream
+        directory = self.directory / f"proxy{len(self.proxies)}"
+        directory.mkdir()
+        proxy = Proxy(settings(directory, where, self.express, **tables), directory)
+        self.proxies.append(proxy)
+        return proxy
+
+    def close(self) -> None:
+        """Proxies first, so that their FINs are seen; then the upstreams."""
+        faults: list[BaseException] = []
+        for ender in [*(p.finish for p in self.proxies), *(u.close for u in self.upstreams)]:
+            try:
+                ender()
+            except BaseException as fault:  # noqa: BLE001 - every one must be ended; the first is raised
+                faults.append(fault)
+        if faults:
+            raise faults[0]
+
+
+@pytest.fixture
+def bench(lane: str, tmp_path: Path) -> Iterator[Bench]:
+    """Proxies and upstreams of one test."""
+    bench = Bench(tmp_path, lane)
+    yield bench
+    bench.close()
+
+
+@pytest.fixture(scope="module")
+def module_bench(lane: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """Proxies and upstreams that the tests of a module share."""
+    bench = Bench(tmp_path_factory.mktemp("bench"), lane)
+    yield bench
+    bench.close()
+
+
+@pytest.fixture
+def upstream(bench: Bench) -> Upstream:
+    """A server for this test alone."""
+    return bench.upstream()
+
+
+@pytest.fixture
+def make_proxy(bench: Bench) -> MakeProxy:
+    """``make_proxy(upstream, rule=[...], timeouts={...})``: a product for this test alone."""
+    return bench.proxy
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """``connect(proxy or address, ...)``: a client that is closed at the end of the test."""
+    clients: list[Client] = []
+
+    def build(where: Proxy | str, **options: Any) -> Client:
+        client = Client(where.address if isinstance(where, Proxy) else where, **options)
+        clients.append(client)
+        return client
+
+    yield build
+    for client in clients:
+        client.close()
+
+
+@dataclass
+class Wire:
+    """A shared proxy with the default configuration, its upstream, and clients of this test."""
+
+    proxy: Proxy
+    upstream: Upstream
+    connect: Connect
+    clients: list[Client] = field(default_factory=list)
+    may_violate: bool = False
+    may_reset: bool = False
+
+    def client(self, **options: Any) -> Client:
+        """Another client."""
+        client = self.connect(self.proxy, **options)
+        self.clients.append(client)
+        return client
+
+    def log(self, client: Client, count: int = 1, kind: str = "exchange") -> list[dict[str, Any]]:
+        """The log lines of one client."""
+        return self.proxy.log_lines(count, kind=kind, port=client.port)
+
+
+def wire_over(proxy: Proxy, upstream: Upstream, connect: Connect) -> Iterator[Wire]:
+    """A test's time on a shared proxy: afterwards nothing is left over, and nothing was wrong on the wire."""
+    proxy.mark()
+    wire = Wire(proxy, upstream, connect)
+    yield wire
+    for client in wire.clients:
+        client.close()
+    links, violations = list(upstream.links), list(upstream.violations)
+    upstream.reset_scripts()
+    assert proxy.process.poll() is None, f"the proxy has ended: {proxy.stderr()[-4000:]}"
+    if not wire.may_violate:
+        assert not violations
+    if not wire.may_reset:
+        assert not [link.received[-200:] for link in links if link.end == "rst"], "the proxy reset the upstream"
+
+
+@dataclass
+class Shared:
+    """What the session's tests share in one lane."""
+
+    proxy: Proxy
+    upstream: Upstream
+
+
+@pytest.fixture(scope="session")
+def shared(lane: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    """One product with the default configuration for the whole session of a lane."""
+    bench = Bench(tmp_path_factory.mktemp("shared"), lane)
+    upstream = bench.upstream()
+    yield Shared(bench.proxy(upstream), upstream)
+    bench.close()
+
+
+@pytest.fixture
+def wire(shared: Shared, connect: Connect) -> Iterator[Wire]:
+    """The shared proxy, for this test."""
+    yield from wire_over(shared.proxy, shared.upstream, connect)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Count what passed in each lane."""
+    if report.when == "call" and report.passed and "/e2e/" in report.nodeid:
+        for name in LANES:
+            if f"[{name}" in report.nodeid:
+                PASSED[name] += 1
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Two counts, equal when all is well."""
+    if PASSED:
+        terminalreporter.write_line(f"express lane: {PASSED['express']} passed; task lane: {PASSED['task']} passed")
