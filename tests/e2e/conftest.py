@@ -1,26 +1,30 @@
 """Fixtures of the end-to-end tests, and their two equal counts.
 
-Every test of this folder runs in both lanes (``lane``). What the clients and the upstream saw, and the log lines a
-test asked for, are kept as a transcript, and the two transcripts of a test must be equal but for "lane".
+Every test of this folder runs in both lanes (``lane``). What the clients and the upstream saw, and the log
+lines a test asked for, are kept as a transcript (tests.kit.transcript); the two transcripts of a test must be
+equal.
 """
 
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from kit.client import Client
-from kit.proxy import Proxy, settings
-from kit.upstream import Upstream
+from tests.kit.client import Client
+from tests.kit.proxy import Proxy, settings
+from tests.kit.transcript import NOTES
+from tests.kit.upstream import Upstream
 
 LANES = ("express", "task")
 PASSED: Counter[str] = Counter()
+
+SEEN: dict[str, tuple[str, list[str]]] = {}
+"""Test without its lane -> the lane in which it passed first, and what it saw there."""
+
+CALL = pytest.StashKey[pytest.TestReport]()
 
 MakeProxy = Callable[..., Proxy]
 Connect = Callable[..., Client]
@@ -30,6 +34,34 @@ Connect = Callable[..., Client]
 def lane(request: pytest.FixtureRequest) -> str:
     """The lane that plain exchanges take: every test runs once in each."""
     return str(request.param)
+
+
+def _without_lane(node_id: str, lane: str) -> str:
+    return node_id.replace(f"[{lane}-", "[").replace(f"[{lane}]", "")
+
+
+@pytest.fixture(autouse=True)
+def transcript(lane: str, request: pytest.FixtureRequest) -> Iterator[list[str]]:
+    """What this run of the test saw; equal to what its run in the other lane saw."""
+    NOTES.clear()
+    yield NOTES
+    report = request.node.stash.get(CALL, None)
+    if report is None or not report.passed:
+        return
+    seen = sorted(NOTES)
+    first, before = SEEN.setdefault(_without_lane(request.node.nodeid, lane), (lane, seen))
+    assert seen == before, f"the lanes {first} and {lane} differ"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember how the test itself ended."""
+    report = yield
+    if call.when == "call":
+        item.stash[CALL] = report
+    return report
 
 
 class Bench:
@@ -146,7 +178,9 @@ def wire_over(proxy: Proxy, upstream: Upstream, connect: Connect) -> Iterator[Wi
     if not wire.may_violate:
         assert not violations
     if not wire.may_reset:
-        assert not [link.received[-200:] for link in links if link.end == "rst"], "the proxy reset the upstream"
+        assert not [link.received[-200:] for link in links if link.end == "rst"], (
+            "the proxy reset the upstream"
+        )
 
 
 @dataclass
@@ -183,4 +217,6 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Two counts, equal when all is well."""
     if PASSED:
-        terminalreporter.write_line(f"express lane: {PASSED['express']} passed; task lane: {PASSED['task']} passed")
+        terminalreporter.write_line(
+            f"express lane: {PASSED['express']} passed; task lane: {PASSED['task']} passed"
+        )

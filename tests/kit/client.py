@@ -9,13 +9,22 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-from kit.wire import Response, Silence, Stream, Truncated, Violation, read_response_body, read_response_head
+from tests.kit.transcript import note
+from tests.kit.wire import (
+    Response,
+    SilenceError,
+    Stream,
+    TruncatedError,
+    ViolationError,
+    read_response_body,
+    read_response_head,
+)
 
 Where = str | tuple[str, int]
 
 
 def open_socket(address: str) -> tuple[socket.socket, Where]:
-    """A socket of the right family for ``host:port``, ``[v6]:port`` or ``unix:/path``, and what to connect it to."""
+    """A socket of the right family for ``host:port``, ``[v6]:port``, ``unix:/path``; and where to connect."""
     if address.startswith("unix:"):
         return socket.socket(socket.AF_UNIX), address[5:]
     host, _, port = address.rpartition(":")
@@ -25,7 +34,7 @@ def open_socket(address: str) -> tuple[socket.socket, Where]:
 
 
 class Client:
-    """One connection to the proxy. Every wait ends after ``timeout`` seconds with Silence."""
+    """One connection to the proxy. Every wait ends after ``timeout`` seconds with SilenceError."""
 
     def __init__(
         self, address: str, *, source: str = "", rcvbuf: int = 0, timeout: float = 8.0, mss: int = 0
@@ -80,7 +89,7 @@ class Client:
         """The next head, which must be an interim one."""
         head = read_response_head(self.stream)
         if head.status >= 200:
-            raise Violation(f"a final response where an interim one was due: {head.raw!r}")
+            raise ViolationError(f"a final response where an interim one was due: {head.raw!r}")
         return head
 
     def response(self, method: str = "GET") -> Response:
@@ -95,6 +104,7 @@ class Client:
         head.interims = interims
         read_response_body(self.stream, head, method)
         self.responses.append(head)
+        note("response", b"".join(part.raw for part in [*interims, head]))
         return head
 
     def ask(self, data: bytes, method: str = "") -> Response:
@@ -102,19 +112,19 @@ class Client:
         self.send(data)
         return self.response(method or data.lstrip(b"\r\n").split(b" ", 1)[0].decode("latin-1"))
 
-    def truncated(self, method: str = "GET") -> Truncated:
+    def truncated(self, method: str = "GET") -> TruncatedError:
         """Read a response that must break off, and say how."""
         try:
             got = self.response(method)
-        except Truncated as cut:
+        except TruncatedError as cut:
             return cut
-        raise Violation(f"a response that should have looked truncated looks whole: {got.raw!r}")
+        raise ViolationError(f"a response that should have looked truncated looks whole: {got.raw!r}")
 
     def ending(self) -> str:
         """Wait for the proxy's end: ``fin`` or ``rst``; anything that still comes is a violation."""
         rest = self.stream.rest()
         if rest:
-            raise Violation(f"unexpected bytes before the end: {rest!r}")
+            raise ViolationError(f"unexpected bytes before the end: {rest!r}")
         return self.stream.end
 
     def drain(self) -> bytes:
@@ -131,7 +141,7 @@ class Client:
     def wait_readable(self, timeout: float = 8.0) -> None:
         """Wait until a byte or an end is there, without taking it."""
         if not self.stream.buffer and not select.select([self.sock], [], [], timeout)[0]:
-            raise Silence(f"nothing came in {timeout} s")
+            raise SilenceError(f"nothing came in {timeout} s")
 
     def half_close(self) -> Self:
         """Send our FIN and go on reading."""
@@ -150,8 +160,13 @@ class Client:
 
 
 def request(
-    target: str = "/", *, method: str = "GET", host: str = "test.example", version: str = "1.1",
-    fields: Iterable[str] = (), body: bytes = b"",
+    target: str = "/",
+    *,
+    method: str = "GET",
+    host: str = "test.example",
+    version: str = "1.1",
+    fields: Iterable[str] = (),
+    body: bytes = b"",
 ) -> bytes:
     """A plain request; a body gets its Content-Length."""
     lines = [f"{method} {target} HTTP/{version}"]

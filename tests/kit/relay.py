@@ -1,4 +1,4 @@
-"""A plain TCP relay with the product's configuration file: what the tests must be able to tell from a proxy."""
+"""A plain TCP relay that takes the product's configuration: the tests must tell it from a proxy."""
 
 import contextlib
 import signal

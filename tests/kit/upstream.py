@@ -1,12 +1,13 @@
 """A strict recording upstream: threads and blocking sockets, answering by script.
 
-Each connection's bytes are kept, read by the strict reader of ``kit.wire``, and every request is handed to a
-handler: raw bytes, or a callable that tells the story on a ``Turn`` (send in pieces, wait for an event, close,
-reset, stay silent). What a request does wrong lands in ``violations``; a request that was cut off in
+Each connection's bytes are kept, read by the strict reader of ``kit.wire``, and every request is handed to
+a handler: raw bytes, or a callable that tells the story on a ``Turn`` (send in pieces, wait for an event,
+close, reset, stay silent; see ``kit.answers``). What a request does wrong lands in ``violations``; a request that was cut off in
 ``incomplete``; a reset by the proxy in ``resets``.
 """
 
 import contextlib
+import fcntl
 import itertools
 import socket
 import struct
@@ -15,15 +16,20 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from kit.client import open_socket
-from kit.wire import Request, Silence, Stream, Truncated, Violation, read_request_body, read_request_head
+from tests.kit.answers import reply
+from tests.kit.client import open_socket
+from tests.kit.transcript import note
+from tests.kit.wire import (
+    Request,
+    SilenceError,
+    Stream,
+    TruncatedError,
+    ViolationError,
+    read_request_body,
+    read_request_head,
+)
 
 PATIENCE = 15.0
-
-
-def reply(body: bytes = b"hello", *, status: str = "200 OK", fields: str = "", version: str = "1.1") -> bytes:
-    """A response with a length; ``fields`` are whole lines, each with its CRLF."""
-    return f"HTTP/{version} {status}\r\nContent-Length: {len(body)}\r\n{fields}\r\n".encode("latin-1") + body
 
 
 class Link:
@@ -87,10 +93,10 @@ class Turn:
     def wait(self, event: threading.Event) -> None:
         """Hold until the test releases it."""
         if not event.wait(PATIENCE):
-            raise Silence("nobody released the upstream")
+            raise SilenceError("nobody released the upstream")
 
     def close(self) -> None:
-        """FIN in both directions, as close() of a server that has read everything."""
+        """Our FIN; the proxy's own is read afterwards."""
         self.link.finish()
 
     def reset(self) -> None:
@@ -101,6 +107,16 @@ class Turn:
         """For a handler that runs at the head: read the body now."""
         read_request_body(self.link.stream, self.request)
         return self.request.body
+
+    def settle(self, timeout: float = 5.0) -> None:
+        """Wait until the proxy's kernel has acknowledged all that was sent (SIOCOUTQ = 0)."""
+        limit = time.monotonic() + timeout
+        while (
+            struct.unpack("i", fcntl.ioctl(self.link.sock, 0x5411, b"\0\0\0\0"))[0]
+            and time.monotonic() < limit
+        ):
+            time.sleep(0.001)
+        time.sleep(0.05)
 
     def gone(self) -> str:
         """Wait for the proxy to end this connection, dropping what still comes; says how."""
@@ -134,7 +150,7 @@ class Upstream:
             self.start()
 
     def start(self) -> None:
-        """Listen (again, at the same address, after ``stop``)."""
+        """Begin to listen; after ``stop`` at the same address."""
         listener, where = open_socket(self.address)
         if listener.family != socket.AF_UNIX:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -190,7 +206,9 @@ class Upstream:
                 link.finish()
         for link in list(self.links):
             if not link.ended.wait(5.0):
-                raise Silence(f"the proxy kept a pooled connection that the server closed: {link.received[-200:]!r}")
+                raise SilenceError(
+                    f"the proxy kept a pooled connection that the server closed: {link.received[-200:]!r}"
+                )
         failures, self.failures = self.failures, []
         with self._lock:
             self._queue.clear()
@@ -207,7 +225,13 @@ class Upstream:
         """Wait until so many whole requests have come; more are an error."""
         self.until(lambda: len(self.requests) >= count, f"{count} requests", timeout)
         if len(self.requests) > count:
-            raise Violation(f"{len(self.requests)} requests where {count} were due: {[r.raw for r in self.requests]}")
+            raise ViolationError(
+                f"{len(self.requests)} requests where {count} were due: {[r.raw for r in self.requests]}"
+            )
+        for request in self.requests:
+            if not request.noted:
+                request.noted = True
+                note("request", request.raw)
         return list(self.requests)
 
     def wait_links(self, count: int, timeout: float = 8.0) -> list[Link]:
@@ -219,9 +243,9 @@ class Upstream:
         """Wait for a condition on what was recorded."""
         with self._lock:
             if not self._lock.wait_for(true, timeout):
-                raise Silence(
-                    f"waited {timeout} s for {what}: {len(self.requests)} requests, {len(self.links)} connections, "
-                    f"violations {self.violations}"
+                raise SilenceError(
+                    f"waited {timeout} s for {what}: {len(self.requests)} requests, "
+                    f"{len(self.links)} connections, violations {self.violations}"
                 )
 
     def one(self, timeout: float = 8.0) -> Request:
@@ -254,10 +278,10 @@ class Upstream:
         try:
             while self._turn(link):
                 pass
-        except Violation as fault:
+        except ViolationError as fault:
             with self._lock:
                 self.violations.append(str(fault))
-        except Truncated:
+        except TruncatedError:
             with self._lock:
                 if link.partial is not None:
                     self.incomplete.append(link.partial)
@@ -290,7 +314,7 @@ class Upstream:
             link.send(handler)
         else:
             handler(Turn(link, request))
-        if early and "local" != link.end:
+        if early and link.end != "local":
             self._whole(link, request)
         return not link.end
 

@@ -2,28 +2,29 @@
 
 It judges what the product puts on the wire, so it shares no code with it and forgives nothing: CRLF only,
 token names, visible values, one framing. What a peer of the last century would have to guess at is a
-``Violation`` here; what ends too early is ``Truncated``.
+``ViolationError`` here; what ends too early is ``TruncatedError``.
 """
 
 import re
 import socket
 from dataclasses import dataclass, field
 
-TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) (\*|/[\x21-\x7e\x80-\xff]*) HTTP/1\.([01])")
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_VALUE = rb"[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?"
+REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") (\*|/[\x21-\x7e\x80-\xff]*) HTTP/1\.([01])")
 STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2}) ([\t\x20-\x7e\x80-\xff]*)")
-FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*(|[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)[ \t]*")
+FIELD = re.compile(rb"(" + _TOKEN + rb"):[ \t]*(|" + _VALUE + rb")[ \t]*")
 DIGITS = re.compile(rb"[0-9]{1,19}")
 HEX = re.compile(rb"[0-9A-Fa-f]{1,16}")
 
 HEAD_LIMIT = 1 << 20
 
 
-class Violation(AssertionError):
+class ViolationError(AssertionError):
     """The peer broke RFC 9112, or sent what only a lenient reader would take."""
 
 
-class Truncated(AssertionError):
+class TruncatedError(AssertionError):
     """The message ended before it was whole."""
 
     def __init__(self, what: str, end: str, partial: bytes) -> None:
@@ -32,7 +33,7 @@ class Truncated(AssertionError):
         self.partial = partial
 
 
-class Silence(AssertionError):
+class SilenceError(AssertionError):
     """Nothing came within the time allowed."""
 
 
@@ -60,7 +61,7 @@ class Message:
         """The one value of a field, or None; two are a violation."""
         values = self.all(name)
         if len(values) > 1:
-            raise Violation(f"{name} came {len(values)} times: {values}")
+            raise ViolationError(f"{name} came {len(values)} times: {values}")
         return values[0] if values else None
 
     def names(self) -> list[str]:
@@ -79,6 +80,7 @@ class Request(Message):
     target: bytes = b""
     connection: int = -1
     serial: int = -1
+    noted: bool = False
 
 
 @dataclass
@@ -115,13 +117,15 @@ class Stream:
         self.end = ""
 
     def fill(self) -> bool:
-        """Read once; False at the end. Silence after the socket's timeout."""
+        """Read once; False at the end. SilenceError after the socket's timeout."""
         if self.end:
             return False
         try:
             data = self.sock.recv(65536)
         except TimeoutError:
-            raise Silence(f"nothing came in {self.sock.gettimeout()} s; before it: {bytes(self.seen[-200:])!r}") from None
+            raise SilenceError(
+                f"nothing came in {self.sock.gettimeout()} s; before it: {bytes(self.seen[-200:])!r}"
+            ) from None
         except ConnectionError:
             self.end = "rst"
             return False
@@ -142,10 +146,10 @@ class Stream:
         return data
 
     def exactly(self, count: int, what: str) -> bytes:
-        """Exactly so many bytes, or Truncated."""
+        """Exactly so many bytes, or TruncatedError."""
         while len(self.buffer) < count:
             if not self.fill():
-                raise Truncated(what, self.end, bytes(self.buffer))
+                raise TruncatedError(what, self.end, bytes(self.buffer))
         return self.take(count)
 
     def line(self, what: str) -> bytes:
@@ -154,15 +158,15 @@ class Stream:
         while (at := self.buffer.find(b"\n", start)) < 0:
             start = len(self.buffer)
             if start > HEAD_LIMIT:
-                raise Violation(f"{what} without an end")
+                raise ViolationError(f"{what} without an end")
             if not self.fill():
-                raise Truncated(what, self.end, bytes(self.buffer))
+                raise TruncatedError(what, self.end, bytes(self.buffer))
         line = self.take(at + 1)
         if not line.endswith(b"\r\n"):
-            raise Violation(f"bare LF after {what}: {line!r}")
+            raise ViolationError(f"bare LF after {what}: {line!r}")
         line = line[:-2]
         if b"\r" in line:
-            raise Violation(f"bare CR in {what}: {line!r}")
+            raise ViolationError(f"bare CR in {what}: {line!r}")
         return line
 
     def rest(self) -> bytes:
@@ -178,7 +182,7 @@ def read_fields(stream: Stream, what: str) -> Fields:
     while line := stream.line(what):
         match = FIELD.fullmatch(line)
         if match is None:
-            raise Violation(f"bad field line in {what}: {line!r}")
+            raise ViolationError(f"bad field line in {what}: {line!r}")
         fields.append((match.group(1), match.group(2)))
     return fields
 
@@ -189,7 +193,7 @@ def read_chunked(stream: Stream, message: Message, what: str) -> None:
     while True:
         line = stream.line(f"{what} chunk line")
         if HEX.fullmatch(line) is None:
-            raise Violation(f"bad chunk line in {what}: {line!r}")
+            raise ViolationError(f"bad chunk line in {what}: {line!r}")
         size = int(line, 16)
         if size == 0:
             break
@@ -199,7 +203,7 @@ def read_chunked(stream: Stream, message: Message, what: str) -> None:
         finally:
             message.body = b"".join(pieces)
         if stream.exactly(2, f"{what} chunk end") != b"\r\n":
-            raise Violation(f"chunk of {what} is longer than it says")
+            raise ViolationError(f"chunk of {what} is longer than it says")
     message.trailers = read_fields(stream, f"{what} trailers")
 
 
@@ -208,13 +212,13 @@ def lengths(message: Message) -> int | None:
     values = message.all("content-length")
     codings = message.all("transfer-encoding")
     if len(values) > 1:
-        raise Violation(f"{len(values)} Content-Length fields: {values}")
+        raise ViolationError(f"{len(values)} Content-Length fields: {values}")
     if codings and (values or codings != [b"chunked"]):
-        raise Violation(f"Transfer-Encoding {codings} with Content-Length {values}")
+        raise ViolationError(f"Transfer-Encoding {codings} with Content-Length {values}")
     if not values:
         return None
     if DIGITS.fullmatch(values[0]) is None:
-        raise Violation(f"bad Content-Length {values[0]!r}")
+        raise ViolationError(f"bad Content-Length {values[0]!r}")
     return int(values[0])
 
 
@@ -226,16 +230,18 @@ def read_request_head(stream: Stream) -> Request | None:
     line = stream.line("request line")
     match = REQUEST_LINE.fullmatch(line)
     if match is None:
-        raise Violation(f"bad request line {line!r}")
+        raise ViolationError(f"bad request line {line!r}")
     fields = read_fields(stream, "request head")
-    request = Request(version=b"1." + match.group(3), fields=fields, method=match.group(1), target=match.group(2))
+    request = Request(
+        version=b"1." + match.group(3), fields=fields, method=match.group(1), target=match.group(2)
+    )
     request.raw = bytes(stream.seen[before : len(stream.seen) - len(stream.buffer)])
     if len(request.all("host")) != 1:
-        raise Violation(f"{len(request.all('host'))} Host fields in {request.raw!r}")
+        raise ViolationError(f"{len(request.all('host'))} Host fields in {request.raw!r}")
     length = lengths(request)
     if "transfer-encoding" in request:
         if request.version == b"1.0":
-            raise Violation("Transfer-Encoding in an HTTP/1.0 request")
+            raise ViolationError("Transfer-Encoding in an HTTP/1.0 request")
         request.framing = "chunked"
     elif length is not None:
         request.framing = "length"
@@ -250,7 +256,7 @@ def read_request_body(stream: Stream, request: Request) -> None:
             read_chunked(stream, request, "request")
         elif request.framing == "length":
             request.body = stream.exactly(lengths(request) or 0, "request body")
-    except Truncated as cut:
+    except TruncatedError as cut:
         if request.framing == "length":
             request.body = cut.partial
         raise
@@ -264,9 +270,11 @@ def read_response_head(stream: Stream) -> Response:
     line = stream.line("status line")
     match = STATUS_LINE.fullmatch(line)
     if match is None:
-        raise Violation(f"bad status line {line!r}")
+        raise ViolationError(f"bad status line {line!r}")
     fields = read_fields(stream, "response head")
-    head = Response(version=b"1." + match.group(1), fields=fields, status=int(match.group(2)), phrase=match.group(3))
+    head = Response(
+        version=b"1." + match.group(1), fields=fields, status=int(match.group(2)), phrase=match.group(3)
+    )
     head.raw = bytes(stream.seen[before : len(stream.seen) - len(stream.buffer)])
     return head
 
@@ -277,12 +285,12 @@ def read_response_body(stream: Stream, response: Response, method: str) -> None:
     length = lengths(response)
     try:
         if method == "HEAD" or response.status in (204, 304) or response.status < 200:
-            if response.status < 200 or response.status == 204:
-                if length is not None or "transfer-encoding" in response:
-                    raise Violation(f"framing fields in a {response.status}: {response.raw!r}")
+            framed = length is not None or "transfer-encoding" in response
+            if framed and (response.status < 200 or response.status == 204):
+                raise ViolationError(f"framing fields in a {response.status}: {response.raw!r}")
         elif "transfer-encoding" in response:
             if response.version == b"1.0":
-                raise Violation("Transfer-Encoding in an HTTP/1.0 response")
+                raise ViolationError("Transfer-Encoding in an HTTP/1.0 response")
             response.framing = "chunked"
             read_chunked(stream, response, "response")
         elif length is not None:
@@ -292,6 +300,6 @@ def read_response_body(stream: Stream, response: Response, method: str) -> None:
             response.framing = "close"
             response.body = stream.rest()
             if stream.end != "fin":
-                raise Truncated("response until close", stream.end, response.body)
+                raise TruncatedError("response until close", stream.end, response.body)
     finally:
         response.raw += bytes(stream.seen[before : len(stream.seen) - len(stream.buffer)])
