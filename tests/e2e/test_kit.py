@@ -8,7 +8,7 @@ import pytest
 from tests.e2e.conftest import Bench, Connect
 from tests.kit.answers import last, reply
 from tests.kit.client import request
-from tests.kit.upstream import Turn
+from tests.kit.link import Turn
 from tests.kit.wire import ViolationError
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tests.kit.upstream import Turn
+    from tests.kit.link import Turn
 
 Story = Callable[["Turn"], None]
 

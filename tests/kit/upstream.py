@@ -1,128 +1,30 @@
 """A strict recording upstream: threads and blocking sockets, answering by script.
 
 Each connection's bytes are kept, read by the strict reader of ``kit.wire``, and every request is handed to
-a handler: raw bytes, or a callable that tells the story on a ``Turn`` (send in pieces, wait for an event,
-close, reset, stay silent; see ``kit.answers``). What a request does wrong lands in ``violations``; a request that was cut off in
+a handler: raw bytes, or a callable that tells the story on a ``Turn`` (``kit.link``; ready ones in
+``kit.answers``). What a request does wrong lands in ``violations``; a request that was cut off in
 ``incomplete``; a reset by the proxy in ``resets``.
 """
 
 import contextlib
-import fcntl
 import itertools
 import socket
-import struct
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 
 from tests.kit.answers import reply
 from tests.kit.client import open_socket
+from tests.kit.link import Link, Turn
 from tests.kit.transcript import note
 from tests.kit.wire import (
     Request,
     SilenceError,
-    Stream,
     TruncatedError,
     ViolationError,
     read_request_body,
     read_request_head,
 )
-
-PATIENCE = 15.0
-
-
-class Link:
-    """One connection from the proxy, as the upstream sees it."""
-
-    def __init__(self, sock: socket.socket, number: int) -> None:
-        self.sock = sock
-        self.number = number
-        self.stream = Stream(sock)
-        self.requests: list[Request] = []
-        self.partial: Request | None = None
-        self.ended = threading.Event()
-
-    @property
-    def received(self) -> bytes:
-        """Every byte that came."""
-        return bytes(self.stream.seen)
-
-    @property
-    def end(self) -> str:
-        """How the proxy ended it: ``fin``, ``rst``, or the empty text while it lives."""
-        return self.stream.end
-
-    def send(self, data: bytes) -> None:
-        """Send bytes, asked for or not."""
-        self.sock.sendall(data)
-
-    def finish(self) -> None:
-        """Send our FIN; the proxy's end is awaited by whoever reads."""
-        with contextlib.suppress(OSError):
-            self.sock.shutdown(socket.SHUT_WR)
-
-    def reset(self) -> None:
-        """End with a RST."""
-        with contextlib.suppress(OSError):
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.stream.end = self.stream.end or "local"
-        with contextlib.suppress(OSError):
-            # A reader blocked in recv keeps the description open, so wake it first: SHUT_RD sends nothing.
-            self.sock.shutdown(socket.SHUT_RD)
-        self.sock.close()
-
-
-class Turn:
-    """One request and the means to answer it; lives in the connection's thread."""
-
-    def __init__(self, link: Link, request: Request) -> None:
-        self.link = link
-        self.request = request
-
-    def send(self, data: bytes) -> None:
-        """Send bytes as they are."""
-        self.link.send(data)
-
-    def pieces(self, data: bytes, size: int = 1, pause: float = 0.001) -> None:
-        """Send in segments of so many bytes."""
-        for at in range(0, len(data), size):
-            self.link.send(data[at : at + size])
-            time.sleep(pause)
-
-    def wait(self, event: threading.Event) -> None:
-        """Hold until the test releases it."""
-        if not event.wait(PATIENCE):
-            raise SilenceError("nobody released the upstream")
-
-    def close(self) -> None:
-        """Our FIN; the proxy's own is read afterwards."""
-        self.link.finish()
-
-    def reset(self) -> None:
-        """RST."""
-        self.link.reset()
-
-    def read_body(self) -> bytes:
-        """For a handler that runs at the head: read the body now."""
-        read_request_body(self.link.stream, self.request)
-        return self.request.body
-
-    def settle(self, timeout: float = 5.0) -> None:
-        """Wait until the proxy's kernel has acknowledged all that was sent (SIOCOUTQ = 0)."""
-        limit = time.monotonic() + timeout
-        while (
-            struct.unpack("i", fcntl.ioctl(self.link.sock, 0x5411, b"\0\0\0\0"))[0]
-            and time.monotonic() < limit
-        ):
-            time.sleep(0.001)
-        time.sleep(0.05)
-
-    def gone(self) -> str:
-        """Wait for the proxy to end this connection, dropping what still comes; says how."""
-        self.link.stream.rest()
-        return self.link.end
-
 
 Handler = bytes | Callable[[Turn], None]
 
