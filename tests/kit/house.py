@@ -1,9 +1,9 @@
 """The rules of the house, checked on the source: who may import whom, and how long a piece may be.
 
 Imports go one way, ``cli -> run -> proxy -> net -> core``. ``config`` (with whatever stands beside it at the
-top of the package) builds core's values, and nobody below run sees it. ``core`` decides and never waits: no loop,
-socket, clock or log in it. What the product imports from outside is declared in pyproject.toml, and what is
-declared is imported.
+top of the package) builds core's values, and nobody below run sees it. ``core`` decides and never waits: no
+loop, socket, clock or log in it. What the product imports from outside is declared in pyproject.toml, and
+what is declared is imported.
 
 ``python -m tests.kit.house`` checks this tree (``make lint`` calls it) and prints a line for each fault.
 """
@@ -91,7 +91,7 @@ def layer_of(dotted: str) -> str:
     Other modules at the top of the package (units, say) belong to config's layer.
     """
     below = dotted.split(".")[1:]
-    if not below or below[0].startswith("_") and below[0] != "__main__":
+    if not below or (below[0].startswith("_") and below[0] != "__main__"):
         return ""
     return below[0] if below[0] in MAY_IMPORT else "config"
 
