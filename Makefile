@@ -6,6 +6,7 @@
 
 PYTHON ?= python3
 VENV   ?= .venv
+LISTEN ?= 127.0.0.1:8080
 BENCH  ?= full
 PYTEST ?=
 
@@ -36,7 +37,7 @@ $(VENV)/.dev: $(VENV)/.run
 	@touch $@
 
 run: $(VENV)/.run
-	@exec $(PY) -m shieldproxy.run.try_it
+	@exec $(PY) -m shieldproxy.run.try_it --listen $(LISTEN)
 
 test: lint pytest
 

@@ -1,0 +1,113 @@
+"""``make run``: the proxy before an embedded legacy server, for a first look.
+
+The legacy server lives in threads of this process, on a free port; the proxy is the real command in a process
+of its own, so that what is seen here is what is served elsewhere. This process only waits: INT or TERM is
+handed to the proxy as TERM, which drains; a second one ends it at once.
+"""
+
+import argparse
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+from shieldproxy.core.address import Address
+from shieldproxy.run.legacy import LegacyServer
+
+START = 15.0
+"""Seconds that the proxy may take to its first answer."""
+
+HINT = """
+shieldproxy serves http://{shown}/ before a legacy server with {threads} threads ({legacy}).
+
+  open        http://{shown}/   in a browser, or
+  try         curl -v http://{shown}/
+              curl 'http://{shown}/slow?seconds=2'
+              curl -d hello http://{shown}/echo
+  starve      for i in 1 2 3 4 5; do sleep 60 | nc {host} {port} & done
+              then curl again: idle clients of the proxy cost the server nothing. Done to {legacy}
+              itself, all its threads are held, and the next curl waits.
+
+Each exchange shows as a line below. Ctrl-C ends both.
+"""
+
+
+def taken(address: Address) -> str:
+    """Say why an address cannot be listened on, in one line; empty if it can."""
+    family = socket.AF_INET6 if address.is_ipv6 else socket.AF_INET
+    try:
+        socket.create_server((address.host, address.port), family=family).close()
+    except OSError as fault:
+        return fault.strerror or str(fault)
+    return ""
+
+
+def answers(address: Address) -> bool:
+    """Whether a GET at this address gets a 200 through to the legacy server and back."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
+    try:
+        with socket.create_connection((host, address.port), timeout=2) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            reply = b"".join(iter(lambda: sock.recv(65536), b""))
+    except OSError:
+        return False
+    return reply.startswith(b"HTTP/1.1 200 ") and b"it is old" in reply
+
+
+def wait_until_it_answers(proxy: subprocess.Popen[bytes], address: Address) -> bool:
+    """Wait for the first answer. False if the proxy has ended, or is silent for ``START`` seconds."""
+    end = time.monotonic() + START
+    while proxy.poll() is None and time.monotonic() < end:
+        if answers(address):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def serve(address: Address, threads: int) -> int:
+    """Run both until a signal comes or the proxy ends; the proxy's exit status is ours."""
+    with LegacyServer(Address("127.0.0.1", 0, ""), threads=threads) as legacy:
+        command = [sys.executable, "-m", "shieldproxy", "run"]
+        command += ["--listen", str(address), "--to", str(legacy.address)]
+        # in a group of its own: Ctrl-C would otherwise reach the proxy twice, and the second ends it at once
+        with subprocess.Popen(command, process_group=0) as proxy:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda *_: proxy.send_signal(signal.SIGTERM))
+            if wait_until_it_answers(proxy, address):
+                shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
+                here = Address(shown, address.port, "")
+                print(
+                    HINT.format(
+                        shown=here, host=shown, port=here.port, threads=threads, legacy=legacy.address
+                    ),
+                    flush=True,
+                )
+            elif proxy.poll() is None:
+                print(f"the proxy has not answered at {address} for {START:g} s", file=sys.stderr)
+                proxy.kill()
+            return proxy.wait()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the two options, look whether the address is free, serve."""
+    parser = argparse.ArgumentParser(
+        prog="make run", description="The proxy before an embedded legacy server."
+    )
+    parser.add_argument("--listen", default="127.0.0.1:8080", metavar="ADDR")
+    parser.add_argument("--threads", type=int, default=4, help="of the legacy server (4)")
+    options = parser.parse_args(arguments)
+    try:
+        address = Address.parse(options.listen)
+    except ValueError as fault:
+        parser.error(str(fault))
+    if address.is_unix:
+        parser.error("a browser cannot open a unix socket: host and port, please")
+    if why := taken(address):
+        parser.exit(1, f"cannot listen on {address}: {why}. Elsewhere: make run LISTEN=127.0.0.1:8081\n")
+    return serve(address, options.threads)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
