@@ -37,4 +37,4 @@ class Plan:
     level: str = "info"
     """``debug``, ``info``, ``warning`` or ``error``."""
     origins: Mapping[str, str] = field(default_factory=dict)
-    """For ``explain``: the dotted name of a value of ``base`` to "FILE: key"; what is missing is a default."""
+    """For ``explain``: the dotted name of a value of ``base`` to "FILE: key"; what is missing is default."""

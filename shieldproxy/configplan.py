@@ -1,0 +1,142 @@
+"""From a checked configuration to the plan that a worker serves by.
+
+Nothing can be wrong here any more: ``config.load`` has looked at every value. What is not set keeps the
+default of ``core``; what is set leaves its place in ``Plan.origins``, for ``explain``.
+"""
+
+import msgspec
+
+from shieldproxy.config import Config, Placed
+from shieldproxy.configfiles import address_beside, beside
+from shieldproxy.configschema import HeadersTable, RouteTable, RuleTable, UpstreamTable
+from shieldproxy.core.plan import Plan
+from shieldproxy.core.policy import EFFECTS, Policy, Rule, amend
+from shieldproxy.core.routes import Route
+from shieldproxy.core.upstreams import UpstreamSpec
+
+STREAMS = ("stdout", "stderr", "none")
+Effects = list[tuple[str, object]]
+
+
+def plan(config: Config) -> Plan:
+    """Fill in every default and parse every text."""
+    server, log = config.server, config.log
+    effects, origins = _base(config)
+    return Plan(
+        listen=tuple(address_beside(text, config.main) for text in server.listen),
+        routes=_routes(config),
+        upstreams={name: _upstream(name, placed) for name, placed in config.upstreams.items()},
+        rules=tuple(_rule(placed.table) for placed in config.rules),
+        base=amend(Policy(), effects),
+        max_connections=server.max_connections,
+        drain_timeout=float(server.drain_timeout),
+        trusted=tuple(str(cidr) for cidr in server.trusted),
+        express=server.express,
+        access=_stream(log.access, config.main),
+        log_format=log.format,
+        error=_stream(log.error, config.main),
+        level=log.level,
+        origins=origins,
+    )
+
+
+def _plain(value: object) -> object:
+    """A value without the type that the configuration checked it by."""
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return value
+
+
+def _set_keys(table: msgspec.Struct) -> Effects:
+    """The keys of a table of optional values that are set."""
+    return [
+        (name, _plain(getattr(table, name)))
+        for name in table.__struct_fields__
+        if getattr(table, name) is not None
+    ]
+
+
+def _base(config: Config) -> tuple[Effects, dict[str, str]]:
+    effects: Effects = []
+    origins: dict[str, str] = {}
+    for group, placed in (("timeouts", config.timeouts), ("limits", config.limits)):
+        for key, value in _set_keys(placed.table):
+            effects.append((f"{group}.{key}", value))
+            origins[f"{group}.{key}"] = str(placed.where.at(key))
+    return effects, origins
+
+
+def _rule(table: RuleTable) -> Rule:
+    effects: Effects = []
+    for name, value in _set_keys(table):
+        if isinstance(value, msgspec.Struct):
+            effects += [(f"{name}.{key}", one) for key, one in _set_keys(value)]
+        elif name in EFFECTS:
+            # A policy speaks of exceptions only: 1.1 and no denial are its None.
+            plain = (
+                value not in ("1.1", 0) if name in ("response_version", "request_version", "deny") else True
+            )
+            effects.append((name, value if plain else None))
+    return Rule(
+        name=str(table.name),
+        why=str(table.why),
+        source=str(table.source),
+        user_agent=None if table.user_agent is None else str(table.user_agent),
+        client=tuple(str(cidr) for cidr in table.client),
+        method=tuple(str(method) for method in table.method),
+        path=None if table.path is None else str(table.path),
+        host=None if table.host is None else str(table.host),
+        version=table.version,
+        effects=tuple(effects),
+    )
+
+
+def _upstream(name: str, placed: Placed[UpstreamTable]) -> UpstreamSpec:
+    table, file = placed.table, placed.where.at("servers").file
+    return UpstreamSpec(
+        name=name,
+        servers=tuple(address_beside(text, file) for text in table.servers),
+        max_connections=table.max_connections,
+        connect_timeout=float(table.connect_timeout),
+        response_timeout=float(table.response_timeout),
+        pool_idle=float(table.pool_idle),
+        queue_timeout=float(table.queue_timeout),
+    )
+
+
+def _routes(config: Config) -> tuple[Route, ...]:
+    """The routes; of two for the same listen, host and path the later file's stands."""
+    routes = {}
+    for placed in config.routes:
+        table = placed.table
+        routes[table.listen, table.host.lower(), table.path] = _route(table, config.main)
+    return tuple(routes.values())
+
+
+def _route(table: RouteTable, main: str) -> Route:
+    request, response = table.request_headers or HeadersTable(), table.response_headers or HeadersTable()
+    return Route(
+        upstream=str(table.upstream),
+        listen=None if table.listen is None else str(address_beside(table.listen, main)),
+        host=str(table.host),
+        path=str(table.path),
+        request_set=_fields(request),
+        request_remove=_names(request),
+        response_set=_fields(response),
+        response_remove=_names(response),
+        request_id=None if table.request_id is None else table.request_id.encode(),
+    )
+
+
+def _fields(headers: HeadersTable) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple((name.encode(), value.encode()) for name, value in headers.put.items())
+
+
+def _names(headers: HeadersTable) -> frozenset[bytes]:
+    """What is removed: also what is set, so that the sender's own field does not stand beside it."""
+    return frozenset(name.lower().encode() for name in (*headers.remove, *headers.put))
+
+
+def _stream(name: str, file: str) -> str:
+    return str(name) if name in STREAMS else beside(name, file)
