@@ -1,0 +1,115 @@
+"""Resident bytes of a held connection in each state, with a fresh proxy for each.
+
+The base is taken after some traffic, so that what a proxy allocates once is in it. *Held* are the sockets of the
+proxy's own processes on its port: a figure is void unless they are at least 99 % of what the clients hold, and
+where a proxy does not keep a state at all (HAProxy closes and forgets instead of lingering) there is none.
+"""
+
+import time
+from dataclasses import asdict, dataclass
+
+from . import procfs
+from .clients import holding
+from .model import Bar, Grid, Part, number
+from .product import EXPRESS
+from .rig import BenchError, Server
+from .stage import Options, Proxy, Stage
+
+STATES = ("fresh", "idle", "head", "linger")
+TITLES = {"fresh": "fresh", "idle": "idle", "head": "slow head", "linger": "lingering"}
+NAMES = (EXPRESS, "nginx", "haproxy")
+ENOUGH = 0.99
+WARM = 200
+SETTLE = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What holding ``wanted`` connections took; sizes in bytes."""
+
+    wanted: int
+    held: int
+    failed: int
+    base: int
+    resident: int
+    proportional: int
+    kernel: int
+
+    @property
+    def valid(self) -> bool:
+        """Whether the proxy held what the clients did."""
+        return self.held >= ENOUGH * self.wanted
+
+    @property
+    def each(self) -> float | None:
+        """Resident bytes a connection, None when the figure is void."""
+        return self.resident / self.held if self.valid else None
+
+
+def held(stage: Stage, options: Options) -> Part:
+    """Every state on every proxy."""
+    part = Part("held")
+    found: dict[str, dict[str, Held]] = {}
+    for proxy in options.wanted(NAMES):
+        for state in STATES:
+            try:
+                found.setdefault(proxy.name, {})[state] = hold(stage, proxy, state, options.held)
+            except (BenchError, OSError) as error:
+                part.failures.append(f"held {state}, {proxy.name}: {error}")
+    part.data["figures"] = {name: {key: asdict(one) for key, one in by.items()} for name, by in found.items()}
+    part.grids.append(grid(found, options.held))
+    ours = found.get(EXPRESS, {})
+    for state in STATES:
+        one = ours.get(state)
+        if one is not None and not one.valid:
+            part.failures.append(f"held {state}, {EXPRESS}: {one.held} of {one.wanted} held, {one.failed} failed")
+        part.bars.append(
+            Bar(f"held, {TITLES[state]}", one.each if one else None, 1024, unit=" B", digits=0)
+        )
+    base = max((one.base for one in ours.values()), default=None)
+    part.bars.append(Bar("base", None if base is None else base / 2**20, 60, unit=" MiB", digits=1))
+    return part
+
+
+def hold(stage: Stage, proxy: Proxy, state: str, count: int) -> Held:
+    """One state on a fresh proxy."""
+    with stage.proxy(proxy, patient=True, capacity=max(9900, count + 100)) as server:
+        with holding(stage.rig, server, "idle", WARM):
+            pass
+        await_none(server)
+        before, kernel = procfs.memory(server.pid), procfs.tcp_memory()
+        with holding(stage.rig, server, state, count) as failed:
+            time.sleep(SETTLE)
+            after = procfs.memory(server.pid)
+            return Held(
+                wanted=count, held=procfs.held(server.pid, server.port), failed=failed, base=before["Rss"],
+                resident=after["Rss"] - before["Rss"], proportional=after["Pss"] - before["Pss"],
+                kernel=procfs.tcp_memory() - kernel,
+            )  # fmt: skip
+
+
+def await_none(server: Server, limit: float = 10.0) -> None:
+    """Wait until the proxy has let go of every client, at most ``limit`` seconds."""
+    deadline = time.monotonic() + limit
+    while procfs.held(server.pid, server.port) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(SETTLE / 2)
+
+
+def grid(found: dict[str, dict[str, Held]], count: int) -> Grid:
+    """One row for each proxy and state."""
+    rows = []
+    for name, by_state in found.items():
+        for state, one in by_state.items():
+            void = "not kept" if one.held == 0 else "void"
+            rows.append([
+                f"{name}, {TITLES[state]}",
+                f"{one.held:,}",
+                number(one.each, 0) if one.valid else void,
+                number(one.proportional / one.held, 0) if one.valid else "-",
+                number(one.kernel / one.held, 0) if one.valid else "-",
+                number(one.base / 2**20, 1),
+            ])  # fmt: skip
+    columns = ("state", "held", "resident B each", "Pss B each", "kernel TCP B each", "base MiB")
+    note = "kernel TCP: /proc/net/sockstat mem, both ends, all of the machine"
+    return Grid(f"{count:,} held connections", columns, rows, note)

@@ -1,0 +1,119 @@
+"""What a thing costs shieldproxy itself: CPU a request with it against without, in alternating pairs."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from . import load
+from .clients import holding
+from .held import await_none
+from .load import Scenario, browser_head
+from .model import Bar, Grid, Part, number, ratios, spread_text
+from .product import EXPRESS, VARIANTS, Variant
+from .rig import BenchError, Server
+from .stage import Options, Stage
+
+IDLE = 10_000
+AGENTS = 1000
+RULES = {"user_agent": 600, "client": 200, "path": 100, "host": 100}
+
+
+def pairs_of(options: Options) -> tuple[int, int]:
+    """How many pairs, and seconds of each run."""
+    return (3, 1) if options.short else (7, 2)
+
+
+def alternate(without: Callable[[], float], with_it: Callable[[], float], count: int) -> tuple[list[float], list[float]]:
+    """Measure ``count`` pairs, every second one in the other order; CPU microseconds without and with."""
+    plain: list[float] = []
+    loaded: list[float] = []
+    for turn in range(count):
+        for action, values in ((without, plain), (with_it, loaded))[:: 1 if turn % 2 == 0 else -1]:
+            values.append(action())
+    return plain, loaded
+
+
+def finish(part: Part, title: str, plain: Sequence[float], loaded: Sequence[float]) -> Part:
+    """The table and the bar of a part."""
+    found = ratios(loaded, plain)
+    rows = [
+        ["without", spread_text(plain, 1), ""],
+        ["with", spread_text(loaded, 1), spread_text(found)],
+    ]
+    part.grids.append(Grid(f"{title}, {len(plain)} pairs", ("", "CPU us a request", "ratio"), rows))
+    part.bars.append(Bar(f"{title}, x without", sorted(found)[len(found) // 2] if found else None, 1.1))
+    part.data.update({"without": list(plain), "with": list(loaded), "ratios": found})
+    return part
+
+
+def rules(stage: Stage, options: Options) -> Part:
+    """1,000 rules beside known-clients.toml against known-clients.toml alone."""
+    part, title = Part("rules"), "1,000 rules"
+    if not options.wanted([EXPRESS]):
+        return part
+    file = stage.rig.folder / "rules.toml"
+    file.write_text(rules_text())
+    scenario = Scenario("rules", title, heads=tuple(rule_heads()))
+    count, seconds = pairs_of(options)
+    try:
+        with stage.proxy(VARIANTS[EXPRESS]) as plain, stage.proxy(Variant("shieldproxy rules", rules=file)) as ruled:
+            found = alternate(
+                lambda: load.run(stage.rig, plain, scenario, seconds).cpu_us,
+                lambda: load.run(stage.rig, ruled, scenario, seconds).cpu_us,
+                count,
+            )
+    except (BenchError, OSError) as error:
+        part.failures.append(f"rules: {error}")
+        found = ([], [])
+    return finish(part, title, *found)
+
+
+def rules_text() -> str:
+    """600 rules by User-Agent, 200 by client, 100 by path, 100 by host, each with a harmless effect."""
+    conditions = [f'user_agent = "BenchAgent/{number}[.;]"' for number in range(RULES["user_agent"])]
+    conditions += [f'client = ["127.{number}.0.0/16"]' for number in range(RULES["client"])]
+    conditions += [f'path = "/shop/{number}"' for number in range(RULES["path"])]
+    conditions += [f'host = "h{number}.example"' for number in range(RULES["host"])]
+    return "\n".join(
+        f'[[rule]]\nname = "bench-{index}"\nwhy = "benchmark"\n{condition}\ntimeouts = {{ keep_alive = "{14 + index % 2}s" }}\n'
+        for index, condition in enumerate(conditions)
+    )
+
+
+def rule_heads() -> list[str]:
+    """1,000 User-Agents in rotation; half of the requests match a path rule, half a host rule."""
+    return [
+        browser_head(
+            index,
+            path=f"/shop/{index % 200}/item",
+            host=f"h{(index // 8) % 200}.example",
+            user_agent=f"Mozilla/5.0 (X11; Linux x86_64) BenchAgent/{index % AGENTS}.0 (KHTML, like Gecko) Safari/537.36",
+        )
+        for index in range(4000)
+    ]
+
+
+def idle10k(stage: Stage, options: Options) -> Part:
+    """CPU a request while idle connections are held, against none, on one process."""
+    part, title = Part("idle10k"), f"{IDLE:,} idle connections"
+    if not options.wanted([EXPRESS]):
+        return part
+    count, seconds = pairs_of(options)
+    scenario = Scenario("idle10k", title)
+
+    def measure(server: Server, idle: int) -> float:
+        if not idle:
+            return load.run(stage.rig, server, scenario, seconds).cpu_us
+        with holding(stage.rig, server, "idle", idle) as failed:
+            if failed > idle // 100:
+                raise BenchError(f"{failed} of {idle} idle connections failed")
+            spent = load.run(stage.rig, server, scenario, seconds).cpu_us
+        await_none(server)
+        return spent
+
+    try:
+        with stage.proxy(VARIANTS[EXPRESS], patient=True, capacity=IDLE + 1000) as server:
+            found = alternate(lambda: measure(server, 0), lambda: measure(server, IDLE), count)
+    except (BenchError, OSError) as error:
+        part.failures.append(f"idle10k: {error}")
+        found = ([], [])
+    return finish(part, title, *found)
