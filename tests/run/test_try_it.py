@@ -1,0 +1,109 @@
+"""``make run``, as a newcomer meets it: it serves, says what to open, ends on a signal, and tells a taken port."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+from tests.kit.proxy import free_address
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "shieldproxy.run.try_it", "--listen"]
+
+
+@pytest.fixture
+def running() -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """It runs, and has said where."""
+    address = free_address()
+    with subprocess.Popen(
+        [*COMMAND, address], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
+    ) as program:
+        guard = threading.Timer(30, program.terminate)
+        guard.start()
+        assert program.stdout is not None
+        hint = ""
+        for line in program.stdout:
+            hint += line
+            if "Ctrl-C" in line:
+                break
+        yield program, hint
+        guard.cancel()
+        if program.poll() is None:
+            program.terminate()
+        program.stdout.read()
+    with pytest.raises(OSError, match="refused"):
+        host, _, port = address.rpartition(":")
+        socket.create_connection((host, int(port)), timeout=2)
+
+
+def test_serves_what_its_hint_says(running: tuple[subprocess.Popen[str], str]) -> None:
+    program, hint = running
+    url = re.search(r"open +(http://\S+)", hint)
+    assert url is not None, hint
+    with urlopen(url[1], timeout=5) as response:
+        page = response.read().decode()
+    assert "It works, and it is old" in page
+    assert "through a proxy" in page
+    assert "X-Forwarded-For" in page
+    for address in re.findall(r"http://[\d.:]+/\S*", hint):
+        with urlopen(address.rstrip("'"), data=b"x" if "echo" in address else None, timeout=5) as response:
+            assert response.status == 200
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_both(running: tuple[subprocess.Popen[str], str], number: signal.Signals) -> None:
+    program, _ = running
+    program.send_signal(number)
+    assert program.wait(10) == 0
+
+
+def test_a_taken_port_is_told_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        address = f"127.0.0.1:{holder.getsockname()[1]}"
+        ran = subprocess.run(
+            [*COMMAND, address], capture_output=True, text=True, timeout=20, cwd=ROOT, check=False
+        )
+    assert ran.returncode == 1
+    assert ran.stderr.count("\n") == 1
+    assert f"cannot listen on {address}: Address already in use" in ran.stderr
+    assert "make run LISTEN=" in ran.stderr
+
+
+@pytest.mark.parametrize("address", ["8080", "unix:/tmp/x", "127.0.0.1:99999"])
+def test_an_address_that_will_not_do(address: str) -> None:
+    ran = subprocess.run(
+        [*COMMAND, address], capture_output=True, text=True, timeout=20, cwd=ROOT, check=False
+    )
+    assert ran.returncode == 2
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_proxy_that_does_not_start_ends_it(tmp_path: Path) -> None:
+    """What ends the proxy before its first answer ends the first look too, with its status."""
+    script = (
+        "import sys\nfrom shieldproxy.run import try_it\n"
+        f"sys.executable = {str(tmp_path / 'python')!r}\n"
+        "sys.exit(try_it.main(['--listen', '127.0.0.1:0']))\n"
+    )
+    fake = tmp_path / "python"
+    fake.write_text("#!/bin/sh\nexit 3\n")
+    fake.chmod(0o755)
+    ran = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert ran.returncode == 3
+    assert "open" not in ran.stdout
