@@ -55,7 +55,7 @@ pytest: $(VENV)/.dev
 	$(PY) -m pytest $(PYTEST)
 
 bench: $(VENV)/.dev
-	$(PY) -m benchmarks $(if $(filter short,$(BENCH)),--short)
+	$(PY) -m benchmarks $(if $(filter short,$(BENCH)),--short) $(if $(SHIELDPROXY_NO_SKIPS),--require-peers)
 
 lock:
 	rm -rf build/lock && $(PYTHON) -m venv build/lock

@@ -1,4 +1,4 @@
-"""``make run``, as a newcomer meets it: it serves, says what to open, ends on a signal, and tells a taken port."""
+"""``make run`` as a newcomer meets it: it serves, says what to open, ends on a signal, names a taken port."""
 
 import os
 import re
@@ -39,13 +39,13 @@ def running() -> Iterator[tuple[subprocess.Popen[str], str]]:
         if program.poll() is None:
             program.terminate()
         program.stdout.read()
+    host, _, port = address.rpartition(":")
     with pytest.raises(OSError, match="refused"):
-        host, _, port = address.rpartition(":")
         socket.create_connection((host, int(port)), timeout=2)
 
 
 def test_serves_what_its_hint_says(running: tuple[subprocess.Popen[str], str]) -> None:
-    program, hint = running
+    hint = running[1]
     url = re.search(r"open +(http://\S+)", hint)
     assert url is not None, hint
     with urlopen(url[1], timeout=5) as response:
