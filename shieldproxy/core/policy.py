@@ -8,9 +8,9 @@ base policy; the phases of an exchange read single fields of a policy. Nothing h
 Effects are named as the configuration names them: ``keep_alive``, ``timeouts.head``, ``limits.body``.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
-from typing import Any, Final, Literal
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final, Literal, TypeVar
 
 from shieldproxy.core.limits import Limits, Timeouts
 
@@ -40,8 +40,8 @@ class Policy:
     """Lines that end with LF alone are normalised instead of refused (RFC 9112 2.2)."""
     deny: int | None = None
     """Refuse with this status."""
-    timeouts: Timeouts = Timeouts()
-    limits: Limits = Limits()
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Rule:
     why: str = ""
     source: str = ""
     user_agent: str | None = None
-    """An RE2 pattern, searched for anywhere in the raw bytes of the field; ``^$`` is a request without one."""
+    """An RE2 pattern, searched for anywhere in the raw bytes of the field; ``^$``: there is none."""
     client: tuple[str, ...] = ()
     """Networks in CIDR notation, any of which will do; a v4 network also holds v4-mapped v6 addresses."""
     method: tuple[str, ...] = ()
@@ -83,11 +83,14 @@ class Verdict:
 
 
 EFFECTS: Final[tuple[str, ...]] = (
-    *(field.name for field in fields(Policy) if field.name not in ("timeouts", "limits")),
-    *(f"timeouts.{field.name}" for field in fields(Timeouts)),
-    *(f"limits.{field.name}" for field in fields(Limits)),
+    *(each.name for each in fields(Policy) if each.name not in ("timeouts", "limits")),
+    *(f"timeouts.{each.name}" for each in fields(Timeouts)),
+    *(f"limits.{each.name}" for each in fields(Limits)),
 )
 """Every name that a rule's effects may have."""
+
+_SHARED: Final = 1024
+"""At most so many combinations of timeouts, and of limits, are kept to be shared."""
 
 
 def value_of(policy: Policy, effect: str) -> object:
@@ -104,6 +107,60 @@ def amend(policy: Policy, effects: Iterable[tuple[str, object]]) -> Policy:
     Raises:
         ValueError: An effect has a name that is not in :data:`EFFECTS`.
     """
+    return Amendments(policy, [tuple(effects)]).policy((0,))
+
+
+class Amendments:
+    """What each rule changes, arranged so that the policy of a set of rules is made in about 3 us.
+
+    Raises:
+        ValueError: An effect has a name that is not in :data:`EFFECTS`.
+    """
+
+    def __init__(self, base: Policy, effects: Sequence[Sequence[tuple[str, object]]]) -> None:
+        self._base = base
+        self._own: dict[str, Any] = {each.name: getattr(base, each.name) for each in fields(Policy)}
+        self._changes = [_grouped(pairs) for pairs in effects]
+        # Timeouts and limits repeat among sets of rules: they are shared, not made again.
+        self._timeouts: dict[tuple[tuple[str, Any], ...], Timeouts] = {}
+        self._limits: dict[tuple[tuple[str, Any], ...], Limits] = {}
+
+    def policy(self, found: Sequence[int]) -> Policy:
+        """Return the base policy with the changes of the rules ``found`` (their numbers, in order)."""
+        if not found:
+            return self._base
+        own = self._own.copy()
+        timeouts: dict[str, Any] = {}
+        limits: dict[str, Any] = {}
+        for index in found:
+            first, second, third = self._changes[index]
+            own.update(first)
+            timeouts.update(second)
+            limits.update(third)
+        if timeouts:
+            own["timeouts"] = _shared(self._timeouts, self._base.timeouts, timeouts)
+        if limits:
+            own["limits"] = _shared(self._limits, self._base.limits, limits)
+        return Policy(**own)
+
+
+_Group = TypeVar("_Group", Timeouts, Limits)
+
+
+def _shared(
+    known: dict[tuple[tuple[str, Any], ...], _Group], base: _Group, changes: dict[str, Any]
+) -> _Group:
+    key = tuple(changes.items())
+    group = known.get(key)
+    if group is None:
+        if len(known) >= _SHARED:
+            known.clear()
+        group = known[key] = replace(base, **changes)
+    return group
+
+
+def _grouped(effects: Iterable[tuple[str, object]]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Effects as changes of a policy's own fields, of its timeouts and of its limits."""
     own: dict[str, Any] = {}
     groups: dict[str, dict[str, Any]] = {"timeouts": {}, "limits": {}}
     for effect, value in effects:
@@ -111,8 +168,4 @@ def amend(policy: Policy, effects: Iterable[tuple[str, object]]) -> Policy:
             raise ValueError(f"unknown effect {effect!r}")
         group, dot, name = effect.partition(".")
         (groups[group] if dot else own)[name or group] = value
-    if groups["timeouts"]:
-        own["timeouts"] = replace(policy.timeouts, **groups["timeouts"])
-    if groups["limits"]:
-        own["limits"] = replace(policy.limits, **groups["limits"])
-    return replace(policy, **own) if own else policy
+    return own, groups["timeouts"], groups["limits"]

@@ -1,12 +1,23 @@
 """Which upstream a request goes to.
 
-The most specific route wins: one for this listening address before one for any, then an exact host before the
-longest ``*.suffix`` before ``*``, then the longest path by whole segments. Called once for each request, by both
-lanes; with one route that takes everything it is an attribute and a test.
+The most specific route wins: one for this listening address before one for any, then an exact host before
+the longest ``*.suffix`` before ``*``, then the longest path by whole segments. Called once for each request,
+by both lanes; with one route that takes everything it is an attribute and a test, else a look-up by address
+and host and a walk along the path's segments. Hosts and paths are compared as ``match`` compares those of
+rules.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
+
+from shieldproxy.core.masks import Prefixes
+from shieldproxy.core.match import host_key, host_keys, path_key
+
+ENTRIES: Final = 4096
+"""At most so many pairs of address and host are remembered; all are forgotten when there are more."""
+HOST_BYTES: Final = 300
+"""Longer hosts are looked up each time: no name is longer (RFC 1035 2.3.4: 255, and a port)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +39,61 @@ class Route:
     """The field that carries the id of the request."""
 
 
+_Place = Prefixes[Route | None]
+
+
 class RouteTable:
-    """Routes, arranged for look-up."""
+    """Routes, arranged for look-up.
+
+    Raises:
+        ValueError: Two routes stand in the same place, so that one of them could never be used.
+    """
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self.routes = tuple(routes)
+        grouped: dict[tuple[str | None, bytes], dict[bytes, Route]] = {}
+        for route in self.routes:
+            host = b"*" if route.host == "*" else host_key(route.host)
+            paths = grouped.setdefault((route.listen, host), {})
+            if paths.setdefault(path_key(route.path), route) is not route:
+                raise ValueError(f"two routes for host {route.host!r} and path {route.path!r}; allowed: one")
+        self._places: dict[tuple[str | None, bytes], _Place] = {
+            place: Prefixes[Route | None](None, paths, _deeper) for place, paths in grouped.items()
+        }
+        alone = len(self.routes) == 1 and list(grouped) == [(None, b"*")]
+        self._only = self._places[None, b"*"].root if alone else None
+        self._known: dict[tuple[str, bytes], tuple[_Place, ...]] = {}
 
     def find(self, listen: str, host: bytes, path: bytes) -> Route | None:
-        """Return the most specific route for a request, None when there is none."""
-        raise NotImplementedError
+        """Return the most specific route for a request, None when there is none.
+
+        Args:
+            listen: The address that the connection came in on, as ``Route.listen`` writes it.
+            host: In lower case, perhaps with a port.
+            path: As in the request line, without its query; ``*`` belongs to the routes of ``/``.
+        """
+        if self._only is not None:
+            return self._only
+        places = self._known.get((listen, host))
+        if places is None:
+            places = self._candidates(listen, host)
+        for place in places:
+            route = place.longest(path)
+            if route is not None:
+                return route
+        return None
+
+    def _candidates(self, listen: str, host: bytes) -> tuple[_Place, ...]:
+        """The places that a host may be routed from, the most specific first."""
+        keys = [*host_keys(host), b"*"]
+        found = (self._places.get((where, key)) for where in (listen, None) for key in keys)
+        places = tuple(place for place in found if place is not None)
+        if len(host) <= HOST_BYTES:
+            if len(self._known) >= ENTRIES:
+                self._known.clear()
+            self._known[listen, host] = places
+        return places
+
+
+def _deeper(_above: Route | None, own: Route | None) -> Route | None:
+    return own
