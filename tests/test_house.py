@@ -73,6 +73,15 @@ def test_planted_breach_is_found(tmp_path: Path, path: str, source: str, what: s
     assert len(found) == 1
 
 
+def test_a_table_costs_one_line(tmp_path: Path) -> None:
+    table = "    t = [\n" + "        (1,\n         2),\n" * house.FUNCTION_LINES + "    ]\n"
+    code = "    x = 1\n" * (house.FUNCTION_LINES - 1)
+    fits = "def f():\n" + table + code
+    assert list(house.breaches(plant(tmp_path, CLEAN | {"shieldproxy/net/a.py": fits}))) == []
+    found = list(house.breaches(plant(tmp_path, CLEAN | {"shieldproxy/net/a.py": fits + "    y = 1\n"})))
+    assert [breach.what for breach in found] == ["f: 51 lines, 50 allowed"]
+
+
 def test_a_docstring_costs_no_lines(tmp_path: Path) -> None:
     text = "def f():\n" + LONG_FUNCTION.removesuffix("    x = 1\n")
     assert list(house.breaches(plant(tmp_path, CLEAN | {"shieldproxy/net/a.py": text}))) == []
