@@ -9,6 +9,7 @@ import msgspec
 from shieldproxy.config import Config, Placed
 from shieldproxy.configfiles import address_beside, beside
 from shieldproxy.configschema import HeadersTable, RouteTable, RuleTable, UpstreamTable
+from shieldproxy.core.inert import inert_effects
 from shieldproxy.core.plan import Plan
 from shieldproxy.core.policy import EFFECTS, Policy, Rule, amend
 from shieldproxy.core.routes import Route
@@ -38,6 +39,15 @@ def plan(config: Config) -> Plan:
         level=log.level,
         origins=origins,
     )
+
+
+def inert(config: Config, made: Plan) -> list[str]:
+    """One line for each effect of a rule that can never act."""
+    return [
+        f"{f'{placed.where}.{effect}' if effect else placed.where}: never acts: {why}"
+        for placed, rule in zip(config.rules, made.rules, strict=True)
+        for effect, why in inert_effects(rule, made.base)
+    ]
 
 
 def _plain(value: object) -> object:

@@ -14,7 +14,7 @@ from shieldproxy.core.address import Address
 from shieldproxy.core.match import cidr_fault, host_fault, path_fault, pattern_fault
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. :/+-]{0,79}")
+_NAME = re.compile(r"(?! )[ -~]{1,80}(?<! )")
 _VALUE = re.compile(r"[!-~]([ \t!-~]*[!-~])?")
 
 FRAMING = frozenset(
@@ -160,7 +160,7 @@ def _text(value: str) -> str:
 
 
 def _name(value: str) -> str:
-    if not _NAME.fullmatch(value) or value.endswith(" "):
+    if not _NAME.fullmatch(value):
         raise ValueError(f"{quoted(value)} cannot be a name")
     return value
 
@@ -240,7 +240,7 @@ ALLOWED: dict[type, str] = {
     Size: units.SIZE_ALLOWED,
     Deny: 'a status from 400 to 599, or "off"',
     Text: "one line of text",
-    Name: "letters, digits and _ . : / + - inside, at most 80",
+    Name: "1 to 80 characters of ASCII on one line, no space at either end",
     ListenAddress: '"127.0.0.1:8080", "[::1]:8080" or "unix:/path"',
     ServerAddress: ADDRESSES,
     Cidr: 'a network such as "10.0.0.0/8", "192.0.2.7" or "2001:db8::/32"',

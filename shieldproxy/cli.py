@@ -1,0 +1,157 @@
+"""The command line: run, check and explain.
+
+It reads arguments and configuration, says what is wrong with either, and hands a plan to the worker. It
+decides nothing about requests: ``explain`` asks the rule book and the route table that serve them.
+
+Exit status: 0, or 1 (failed while running, or could not start), or 2 (usage or configuration).
+"""
+
+import ipaddress
+import os
+
+import click
+
+import shieldproxy
+from shieldproxy import explaining
+from shieldproxy.config import Config, Loaded, from_arguments, load
+from shieldproxy.configplan import inert, plan
+from shieldproxy.core.address import Address
+from shieldproxy.core.plan import Plan
+
+FAILED = 1
+MISUSED = 2
+HELP = {"help_option_names": ["-h", "--help"]}
+
+
+@click.group(context_settings=HELP)
+@click.version_option(shieldproxy.__version__, message="%(prog)s %(version)s")
+def main() -> None:
+    """A reverse proxy that shields old HTTP servers from their clients' connections."""
+
+
+@main.command()
+@click.argument("config", required=False, metavar="[CONFIG]")
+@click.option("--listen", multiple=True, metavar="ADDR", help="Instead of CONFIG: where clients come in.")
+@click.option("--to", multiple=True, metavar="ADDR", help="Instead of CONFIG: the server behind it.")
+def run(config: str | None, listen: tuple[str, ...], to: tuple[str, ...]) -> None:
+    """Serve, as CONFIG says, or with --listen and --to and every default.
+
+    ADDR is "127.0.0.1:8080", "[::1]:8080", "unix:/path" or, for a server, "name:80". TERM drains, a second
+    one ends at once. USR1 opens the log files anew.
+    """
+    if config is not None and (listen or to):
+        raise click.UsageError("CONFIG, or --listen and --to, not both")
+    if config is None and not to:
+        raise click.UsageError("say what to serve: CONFIG, or --to ADDR (and --listen ADDR)")
+    _, made, warnings = _planned(load(config) if config is not None else from_arguments(listen, to))
+    _warn(warnings)
+    from shieldproxy.run import worker
+
+    try:
+        status = worker.main(made)
+    except worker.StartFailed as error:
+        click.echo(f"shieldproxy: {error}", err=True)
+        status = FAILED
+    click.get_current_context().exit(status)
+
+
+@main.command()
+@click.argument("config")
+def check(config: str) -> None:
+    """Read CONFIG and say what is wrong with it, each fault on a line; exit 2 if there is any."""
+    read, made, warnings = _planned(load(config))
+    _warn(warnings)
+    click.echo(f"{config}: in order")
+    for name, text in _summary(read, made):
+        click.echo(f"  {name:<10} {text}")
+
+
+@main.command()
+@click.argument("config")
+@click.option("--user-agent", default="", metavar="UA", help="The User-Agent field; without it: none.")
+@click.option(
+    "--client", default="127.0.0.1", show_default=True, metavar="IP", help='An address, or "unknown".'
+)
+@click.option("--method", default="GET", show_default=True, metavar="M", help="The request's method.")
+@click.option("--path", default="/", show_default=True, metavar="P", help="The request's path.")
+@click.option("--host", default="localhost", show_default=True, metavar="H", help="The request's host.")
+@click.option(
+    "--version", default="1.1", show_default=True, type=click.Choice(["1.0", "1.1"]), help="Of HTTP."
+)
+@click.option("--listen", metavar="ADDR", help="Where it came in; without it: the first of server.listen.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def explain(config: str, listen: str | None, as_json: bool, **facts: str) -> None:
+    """Show which rules of CONFIG match a request, in order, and where each value in force comes from."""
+    read, made, _ = _planned(load(config))
+    request = _request(facts, _listen(listen, made))
+    found = explaining.explained(made, request, [placed.where.file for placed in read.rules])
+    if as_json:
+        click.echo(explaining.as_json(found))
+    else:
+        explaining.show(found)
+
+
+def _planned(loaded: Loaded) -> tuple[Config, Plan, list[str]]:
+    """Give the plan and all warnings, or print the faults and end."""
+    if loaded.config is None:
+        _warn(loaded.warnings)
+        for fault in loaded.faults:
+            click.echo(str(fault), err=True)
+        click.get_current_context().exit(MISUSED)
+    made = plan(loaded.config)
+    return loaded.config, made, [*loaded.warnings, *inert(loaded.config, made)]
+
+
+def _warn(warnings: list[str] | tuple[str, ...]) -> None:
+    for line in warnings:
+        click.echo(f"warning: {line}", err=True)
+
+
+def _summary(config: Config, made: Plan) -> list[tuple[str, str]]:
+    """What the configuration comes to, in a few lines."""
+    lines = [("listen", ", ".join(map(str, made.listen)))]
+    for route in made.routes:
+        place = f"{route.host}{route.path}" + (f" on {route.listen}" if route.listen else "")
+        lines.append(("route", f"{place} -> {route.upstream}"))
+    for name, spec in made.upstreams.items():
+        servers = ", ".join(map(str, spec.servers))
+        lines.append(("upstream", f"{name}: {servers}, {spec.max_connections} connections each"))
+    files = [placed.where.file for placed in config.rules]
+    counts = [f"{files.count(file)} from {file}" for file in dict.fromkeys(files)]
+    return [*lines, ("rules", ", ".join(counts) or "none")]
+
+
+def _listen(text: str | None, made: Plan) -> str:
+    known = [str(address) for address in made.listen]
+    if text is None:
+        return known[0]
+    try:
+        listen = str(Address.parse(text))
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--listen") from None
+    if listen not in known:
+        raise click.BadParameter(
+            f"{text} is not in server.listen; allowed: {', '.join(known)}", param_hint="--listen"
+        )
+    return listen
+
+
+def _request(facts: dict[str, str], listen: str) -> explaining.Request:
+    """The facts of a head as the server would know them. Arguments are bytes to the operating system."""
+    client, path = facts["client"], facts["path"]
+    if client != "unknown":
+        try:
+            ipaddress.ip_address(client)
+        except ValueError as error:
+            raise click.BadParameter(f'{error}, nor "unknown"', param_hint="--client") from None
+    if not path.startswith("/") and path != "*":
+        raise click.BadParameter(f'"{path}" does not begin with a slash', param_hint="--path")
+    return explaining.Request(
+        client=client,
+        method=os.fsencode(facts["method"]),
+        path=os.fsencode(path).partition(b"?")[0],
+        host=os.fsencode(facts["host"]).lower(),
+        minor=int(facts["version"][-1]),
+        user_agent=os.fsencode(facts["user_agent"]),
+        listen=listen,
+    )

@@ -1,0 +1,102 @@
+"""The page of the configuration, written from the keys themselves: ``python -m shieldproxy.configdoc``.
+
+It prints docs/configuration.md; a test holds that file to what is printed here.
+"""
+
+import json
+import sys
+
+import msgspec
+
+from shieldproxy import units
+from shieldproxy.configread import allowed, keys, unwrap
+from shieldproxy.configschema import TABLES, HeadersTable
+from shieldproxy.configtypes import Seconds
+from shieldproxy.core.limits import Limits, Timeouts
+
+DEFAULTS = {"timeouts": Timeouts(), "limits": Limits()}
+HEADINGS = {"upstream": "[upstream.NAME]", "route": "[[route]]", "rule": "[[rule]]"}
+
+INTRO = """\
+# Configuration
+
+<!-- Written by `python -m shieldproxy.configdoc` from shieldproxy/configschema.py: change that instead. -->
+
+One file in TOML, and what it includes. [config/shieldproxy.toml](../config/shieldproxy.toml) has every key
+with its default and loads as it is; [config/quickstart.toml](../config/quickstart.toml) is the least that
+serves.
+
+    shieldproxy check CONFIG       each fault on a line: file, key, what is wrong, what is allowed (exit 2)
+    shieldproxy explain CONFIG     which rules match a request, and where each value in force comes from
+    shieldproxy run CONFIG         serve; without a file: run --listen 127.0.0.1:8080 --to 127.0.0.1:9000
+
+**Values.** Times are `"500ms"`, `"5s"`, `"2m"` or `"1h"`; sizes are bytes or `"64KiB"`, `"1MiB"`, `"1GiB"`;
+rates are `"500B/s"`; `"off"` stands where none is meant. Paths are relative to the file that names them. A
+key that is not known is refused, with the nearest one that is. Items of lists count from 0: `rule[0]` is
+the first of its file.
+
+**Includes.** `include = ["known-clients.toml"]`, at the top of a file. What is included comes first, so
+that rules of the including file are later and win; of a single value in `[timeouts]`, `[limits]` or
+`[upstream.NAME]`, and of two routes for the same listen, host and path, the including file's stands. An
+included file may include others, each counts once, and may not hold `[server]`, `[log]` or `[admin]`.
+
+**Not honoured yet**: `body_min_rate`, `send_min_rate`, `workers` other than 1, `[admin]`. One warning line
+names those that a file sets.
+"""
+
+
+def default_of(table: str, info: msgspec.structs.FieldInfo) -> object:
+    """The default of a key: of ``core`` in [timeouts] and [limits]; None where it is not set by default."""
+    if table in DEFAULTS:
+        return getattr(DEFAULTS[table], info.name)
+    if info.default_factory is not msgspec.NODEFAULT:
+        return info.default_factory()
+    return info.default
+
+
+def shown(value: object, info: msgspec.structs.FieldInfo) -> str:
+    """A default as TOML writes it."""
+    if value is msgspec.NODEFAULT:
+        return "required"
+    if value is None or value == "":
+        return ""
+    if info.name.endswith("_rate") and isinstance(value, float):
+        text = json.dumps(units.show_rate(value))
+    elif isinstance(value, float):
+        text = json.dumps(units.show_seconds(Seconds(value)))
+    elif isinstance(value, int) and not isinstance(value, bool) and value >= 4096 and value % 1024 == 0:
+        text = json.dumps(units.show_size(value))
+    else:
+        text = json.dumps(value) if value != {} else "{}"
+    return f"`{text}`"
+
+
+def table_text(name: str, table: type[msgspec.Struct]) -> str:
+    """One table of TOML as a table of Markdown."""
+    about = " ".join((table.__doc__ or "").replace("``", "`").split())
+    lines = [
+        f"## {HEADINGS.get(name, f'[{name}]')}",
+        "",
+        about,
+        "",
+        "| key | what | default | allowed |",
+        "|---|---|---|---|",
+    ]
+    for key, info in keys(table).items():
+        kind, meta = unwrap(info.type)
+        inner = isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+        may_be = "a table" if inner else allowed(kind, meta)
+        if kind is HeadersTable:
+            may_be = '`{ set = { X-From = "edge" }, remove = ["Cookie"] }`'
+        cells = (f"`{key}`", meta.description or "", shown(default_of(name, info), info), may_be)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def page() -> str:
+    """The whole page."""
+    return "\n".join([INTRO, *(table_text(name, table) for name, table in TABLES.items())])
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

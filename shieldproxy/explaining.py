@@ -1,0 +1,167 @@
+"""What ``explain`` prints: a request put to the rule book and the route table, as tables or as JSON.
+
+The rule book and the routes are those that serve requests; here their answer is only laid out.
+"""
+
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from shieldproxy import units
+from shieldproxy.core.explain import Considered, Explanation, Reason
+from shieldproxy.core.plan import Plan
+from shieldproxy.core.routes import Route, RouteTable
+from shieldproxy.core.rulebook import RuleBook
+
+WIDE = 160
+"""Columns where the output is no terminal: a line that is searched should not be broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The facts of a head that rules and routes look at."""
+
+    client: str
+    method: bytes
+    path: bytes
+    host: bytes
+    minor: int
+    user_agent: bytes
+    listen: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A request, what is in force for it, and where it goes. ``files`` has the file of each rule."""
+
+    request: Request
+    explanation: Explanation
+    route: Route | None
+    files: tuple[str, ...]
+
+
+def explained(plan: Plan, request: Request, files: Sequence[str]) -> Explained:
+    """Put a request to the rules and routes of a plan."""
+    facts = (request.client, request.method, request.path, request.host, request.minor, request.user_agent)
+    explanation = RuleBook(plan.rules, plan.base).explain(*facts, origins=plan.origins)
+    route = RouteTable(plan.routes).find(request.listen, request.host, request.path)
+    return Explained(request, explanation, route, tuple(files))
+
+
+def readable(name: str, value: object) -> object:
+    """A value as the configuration would write it; numbers without a unit, switches and texts stay."""
+    if value is None:
+        return {"deny": units.OFF, "request_version": "as sent"}.get(name, "1.1")
+    if name.endswith("_rate") and isinstance(value, float):
+        return units.show_rate(value)
+    if isinstance(value, float):
+        return units.show_seconds(value)
+    if name.startswith("limits.") and name != "limits.fields" and isinstance(value, int):
+        return units.show_size(value)
+    return value
+
+
+def _number(value: object) -> object:
+    """JSON has no infinity, and no word for a limit beyond all bounds."""
+    off = (isinstance(value, float) and math.isinf(value)) or value == sys.maxsize
+    return units.OFF if off else value
+
+
+def as_json(found: Explained) -> str:
+    """Everything as JSON; values in seconds and bytes, ``"off"`` for none."""
+    request = found.request
+    answer: dict[str, Any] = {
+        "request": {
+            "client": request.client,
+            "method": request.method.decode("latin-1"),
+            "path": request.path.decode("latin-1"),
+            "host": request.host.decode("latin-1"),
+            "version": f"1.{request.minor}",
+            "user_agent": request.user_agent.decode("latin-1"),
+            "listen": request.listen,
+        },
+        "route": None
+        if found.route is None
+        else {key: getattr(found.route, key) for key in ("upstream", "listen", "host", "path")},
+        "rules": [
+            {
+                "name": seen.name,
+                "file": file,
+                "matched": seen.matched,
+                "conditions": [msgspec.to_builtins(reason) for reason in seen.reasons],
+                "effects": {name: _number(value) for name, value in seen.effects},
+                "why": seen.why,
+                "source": seen.source,
+            }
+            for seen, file in zip(found.explanation.considered, found.files, strict=True)
+        ],
+        "policy": {
+            value.name: {"value": _number(value.value), "origin": value.origin}
+            for value in found.explanation.values
+        },
+    }
+    return msgspec.json.format(msgspec.json.encode(answer), indent=2).decode()
+
+
+def show(found: Explained) -> None:
+    """Print tables; colour only on a terminal, and none where NO_COLOR is set (rich looks at both)."""
+    console = Console(highlight=False, emoji=False, markup=False)
+    if not console.is_terminal:
+        console.width = WIDE
+    console.print(_route_line(found))
+    console.print(_rules(found))
+    console.print(_values(found))
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _route_line(found: Explained) -> Text:
+    if found.route is None:
+        return Text("route: none, so 404\n", style="red")
+    place = f"{found.route.host}{found.route.path}" + (
+        f" on {found.route.listen}" if found.route.listen else ""
+    )
+    return Text(f"route: {place} -> {found.route.upstream}\n")
+
+
+def _rules(found: Explained) -> Table:
+    table = _table("rule", "", "by", "file")
+    for seen, file in zip(found.explanation.considered, found.files, strict=True):
+        style = "green" if seen.matched else "dim"
+        table.add_row(seen.name, "matches" if seen.matched else "no", _by(seen), file, style=style)
+    if not found.explanation.considered:
+        table.add_row("(none)", "", "", "")
+    return table
+
+
+def _by(seen: Considered) -> str:
+    """The conditions that decided: all of them where it matches, else those that failed."""
+    told = [reason for reason in seen.reasons if reason.met == seen.matched]
+    return "; ".join(_condition(reason) for reason in told) or "everybody"
+
+
+def _condition(reason: Reason) -> str:
+    verb = "is" if reason.met else "is not"
+    return f"{reason.condition} {verb} {reason.wanted}"
+
+
+def _values(found: Explained) -> Table:
+    table = _table("\nvalue", "\nin force", "\nfrom")
+    for value in found.explanation.values:
+        shown = readable(value.name, value.value)
+        text = str(shown).lower() if isinstance(shown, bool) else str(shown)
+        style = "" if value.origin == "default" else "cyan"
+        table.add_row(value.name, text, value.origin, style=style)
+    return table
