@@ -4,6 +4,8 @@ Exit status: 0; 1 when a run failed and gave no figure; 2 for a usage error; 3 w
 ``--require-peers``; 4 when a bar was missed under ``--strict``.
 """
 
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -12,13 +14,13 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from . import machine, peers, report, rig
-from .held import held
-from .model import Part
-from .pairs import idle10k, rules
-from .slowhead import slowhead
-from .speed import keepalive, large
-from .stage import Options, Stage, new_stage
+from benchmarks import machine, peers, report, rig
+from benchmarks.held import held
+from benchmarks.model import Part
+from benchmarks.pairs import idle10k, rules
+from benchmarks.slowhead import slowhead
+from benchmarks.speed import keepalive, large
+from benchmarks.stage import Options, Stage, new_stage
 
 PARTS: dict[str, Callable[[Stage, Options], Part]] = {
     "keepalive": keepalive,
@@ -40,13 +42,23 @@ OUTPUT = Path(__file__).parent / "results" / "latest.json"
 @click.option("--require-peers", is_flag=True, help="Fail when a peer or wrk is not installed.")
 @click.option("--strict", is_flag=True, help="Fail when a bar is missed.")
 @click.option("--namespace/--no-namespace", default=True, help="Use a network namespace of its own (root).")
-def main(parts: tuple[str, ...], *, short: bool, only: tuple[str, ...], count: int | None, output: Path,
-         require_peers: bool, strict: bool, namespace: bool) -> None:  # fmt: skip
+def main(
+    parts: tuple[str, ...],
+    *,
+    short: bool,
+    only: tuple[str, ...],
+    count: int | None,
+    output: Path,
+    require_peers: bool,
+    strict: bool,
+    namespace: bool,
+) -> None:
     """Measure shieldproxy beside nginx, HAProxy, Caddy and Apache; without PARTS, all of them."""
     unknown = [name for name in parts if name not in PARTS]
     if unknown:
         raise click.UsageError(f"no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
-    inside = namespace and rig.enter_namespace(sys.argv[1:])
+    inside = move_in(namespace=namespace)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     console = Console(width=None if sys.stdout.isatty() else 140)
     missing = peers.missing()
     for line in missing:
@@ -64,6 +76,17 @@ def main(parts: tuple[str, ...], *, short: bool, only: tuple[str, ...], count: i
         sys.exit(1)
     if strict and any(bar.met is False for part in done for bar in part.bars):
         sys.exit(4)
+
+
+def move_in(*, namespace: bool) -> bool:
+    """Become the same program inside a network namespace, where wanted and possible; True once inside."""
+    if os.environ.get(rig.INSIDE):
+        rig.prepare_namespace()
+        return True
+    command = rig.namespace_command(sys.argv[1:]) if namespace else []
+    if command:
+        os.execve(command[0], command, {**os.environ, rig.INSIDE: "1"})
+    return False
 
 
 def run_parts(console: Console, names: tuple[str, ...], options: Options) -> list[Part]:

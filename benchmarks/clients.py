@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .product import REPOSITORY
-from .rig import BenchError, Rig, Server
+from benchmarks.product import REPOSITORY
+from benchmarks.rig import BenchError, Rig, Server
 
 EACH = 9000
 """Connections of one client process: a descriptor each, of 20,000."""
@@ -33,8 +33,18 @@ def holding(rig: Rig, server: Server, state: str, count: int) -> Iterator[int]:
     children: list[subprocess.Popen[str]] = []
     try:
         for index, share in enumerate(shares(count)):
-            command = ["taskset", "-c", cpus, sys.executable, "-m", "benchmarks.holder", str(server.port), state,
-                       str(share), f"127.0.1.{index + 1}"]  # fmt: skip
+            command = [
+                "taskset",
+                "-c",
+                cpus,
+                sys.executable,
+                "-m",
+                "benchmarks.holder",
+                str(server.port),
+                state,
+                str(share),
+                f"127.0.1.{index + 1}",
+            ]
             children.append(
                 subprocess.Popen(
                     command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY

@@ -1,19 +1,20 @@
 """Resident bytes of a held connection in each state, with a fresh proxy for each.
 
-The base is taken after some traffic, so that what a proxy allocates once is in it. *Held* are the sockets of the
-proxy's own processes on its port: a figure is void unless they are at least 99 % of what the clients hold, and
-where a proxy does not keep a state at all (HAProxy closes and forgets instead of lingering) there is none.
+The base is taken after some traffic, so that what a proxy allocates once is in it. *Held* are the sockets
+of the proxy's own processes on its port: a figure is void unless they are at least 99 % of what the clients
+hold, and where a proxy does not keep a state at all (HAProxy closes and forgets instead of lingering) there
+is none.
 """
 
 import time
 from dataclasses import asdict, dataclass
 
-from . import procfs
-from .clients import holding
-from .model import Bar, Grid, Part, number
-from .product import EXPRESS
-from .rig import BenchError, Server
-from .stage import Options, Proxy, Stage
+from benchmarks import procfs
+from benchmarks.clients import holding
+from benchmarks.model import Bar, Grid, Part, number
+from benchmarks.product import EXPRESS
+from benchmarks.rig import BenchError, Server
+from benchmarks.stage import Options, Proxy, Stage
 
 STATES = ("fresh", "idle", "head", "linger")
 TITLES = {"fresh": "fresh", "idle": "idle", "head": "slow head", "linger": "lingering"}
@@ -62,10 +63,10 @@ def held(stage: Stage, options: Options) -> Part:
     for state in STATES:
         one = ours.get(state)
         if one is not None and not one.valid:
-            part.failures.append(f"held {state}, {EXPRESS}: {one.held} of {one.wanted} held, {one.failed} failed")
-        part.bars.append(
-            Bar(f"held, {TITLES[state]}", one.each if one else None, 1024, unit=" B", digits=0)
-        )
+            part.failures.append(
+                f"held {state}, {EXPRESS}: {one.held} of {one.wanted} held, {one.failed} failed"
+            )
+        part.bars.append(Bar(f"held, {TITLES[state]}", one.each if one else None, 1024, unit=" B", digits=0))
     base = max((one.base for one in ours.values()), default=None)
     part.bars.append(Bar("base", None if base is None else base / 2**20, 60, unit=" MiB", digits=1))
     return part
@@ -82,10 +83,14 @@ def hold(stage: Stage, proxy: Proxy, state: str, count: int) -> Held:
             time.sleep(SETTLE)
             after = procfs.memory(server.pid)
             return Held(
-                wanted=count, held=procfs.held(server.pid, server.port), failed=failed, base=before["Rss"],
-                resident=after["Rss"] - before["Rss"], proportional=after["Pss"] - before["Pss"],
+                wanted=count,
+                held=procfs.held(server.pid, server.port),
+                failed=failed,
+                base=before["Rss"],
+                resident=after["Rss"] - before["Rss"],
+                proportional=after["Pss"] - before["Pss"],
                 kernel=procfs.tcp_memory() - kernel,
-            )  # fmt: skip
+            )
 
 
 def await_none(server: Server, limit: float = 10.0) -> None:
@@ -102,14 +107,16 @@ def grid(found: dict[str, dict[str, Held]], count: int) -> Grid:
     for name, by_state in found.items():
         for state, one in by_state.items():
             void = "not kept" if one.held == 0 else "void"
-            rows.append([
-                f"{name}, {TITLES[state]}",
-                f"{one.held:,}",
-                number(one.each, 0) if one.valid else void,
-                number(one.proportional / one.held, 0) if one.valid else "-",
-                number(one.kernel / one.held, 0) if one.valid else "-",
-                number(one.base / 2**20, 1),
-            ])  # fmt: skip
+            rows.append(
+                [
+                    f"{name}, {TITLES[state]}",
+                    f"{one.held:,}",
+                    number(one.each, 0) if one.valid else void,
+                    number(one.proportional / one.held, 0) if one.valid else "-",
+                    number(one.kernel / one.held, 0) if one.valid else "-",
+                    number(one.base / 2**20, 1),
+                ]
+            )
     columns = ("state", "held", "resident B each", "Pss B each", "kernel TCP B each", "base MiB")
     note = "kernel TCP: /proc/net/sockstat mem, both ends, all of the machine"
     return Grid(f"{count:,} held connections", columns, rows, note)

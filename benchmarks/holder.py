@@ -1,10 +1,10 @@
 """The client that holds connections: a process of its own, ``python -m benchmarks.holder``.
 
-Arguments: port, state, count, source address. It opens the connections one after the other, prints one JSON line
-(``{"open": n, "failed": n}``), and holds them until its standard input ends. The states are those that a server
-knows: ``fresh`` (nothing sent), ``idle`` (one request answered), ``head`` (half a head sent), ``linger`` (the
-server has answered and closed its side, the client never closes), and ``drip`` (a head without end, a byte a
-second, opened again when the server gives up).
+Arguments: port, state, count, source address. It opens the connections one after the other, prints one JSON
+line (``{"open": n, "failed": n}``), and holds them until its standard input ends. The states are those that
+a server knows: ``fresh`` (nothing sent), ``idle`` (one request answered), ``head`` (half a head sent),
+``linger`` (the server has answered and closed its side, the client never closes), and ``drip`` (a head
+without end, a byte a second, opened again when the server gives up).
 """
 
 import json
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from .load import browser_head
+from benchmarks.load import browser_head
 
 WAIT = 10.0
 """Seconds that a connection may take to come into its state."""

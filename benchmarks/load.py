@@ -1,7 +1,7 @@
 """wrk: prepared requests with the head of a browser, and what it counted.
 
-The requests of a scenario are built here and stand in the script as strings, so that wrk does nothing for each
-request but send the next. ``parse_result`` and the builders are pure.
+The requests of a scenario are built here and stand in the script as strings, so that wrk does nothing for
+each request but send the next. ``parse_result`` and the builders are pure.
 """
 
 import json
@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import procfs
-from .model import Sample
-from .peers import SMALL, find
-from .rig import BenchError, Rig, Server
+from benchmarks import procfs
+from benchmarks.model import Sample
+from benchmarks.peers import SMALL, find
+from benchmarks.rig import BenchError, Rig, Server
 
 MARK = "RESULT "
 CHROME = (
@@ -59,8 +59,16 @@ class Scenario:
     heads: tuple[str, ...] = ()
 
 
-def browser_head(number: int, *, method: str = "GET", path: str = "/", body: int = 0, close: bool = False,
-                 host: str = "shop.example", user_agent: str = CHROME) -> str:  # fmt: skip
+def browser_head(
+    number: int,
+    *,
+    method: str = "GET",
+    path: str = "/",
+    body: int = 0,
+    close: bool = False,
+    host: str = "shop.example",
+    user_agent: str = CHROME,
+) -> str:
     """A head of twelve fields as Chrome sends it, its query and cookie different for each ``number``."""
     token = f"{number * 2654435761 % 2**32:08x}"
     length = f"Content-Length: {body}\r\n" if body else ""
@@ -87,7 +95,9 @@ def heads_of(scenario: Scenario) -> Sequence[str]:
     if scenario.heads:
         return scenario.heads
     return [
-        browser_head(number, method=scenario.method, path=scenario.path, body=scenario.body, close=scenario.close)
+        browser_head(
+            number, method=scenario.method, path=scenario.path, body=scenario.body, close=scenario.close
+        )
         for number in range(2048 if scenario.body <= SMALL else 16)
     ]
 
@@ -108,7 +118,9 @@ def parse_result(text: str, answer: int) -> tuple[int, float, float, float]:
     if line is None:
         raise BenchError(f"wrk printed no result: {text.strip()[-200:]}")
     result = json.loads(line.removeprefix(MARK))
-    errors = {name: result[name] for name in ("connect", "read", "write", "status", "timeout") if result[name]}
+    errors = {
+        name: result[name] for name in ("connect", "read", "write", "status", "timeout") if result[name]
+    }
     if errors:
         raise BenchError(", ".join(f"{count} {name} errors" for name, count in errors.items()))
     if not result["requests"] or result["bytes"] < result["requests"] * answer:
@@ -134,9 +146,20 @@ def run(rig: Rig, server: Server, scenario: Scenario, seconds: int) -> Sample:
 
 def wrk(rig: Rig, server: Server, script: Path, connections: int, seconds: int) -> str:
     """Run wrk with one thread beside the proxy; what it printed."""
-    command = ["taskset", "-c", ",".join(map(str, sorted(rig.load_cpus))), find("wrk") or "wrk", "-t1",
-               f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(script),
-               f"http://127.0.0.1:{server.port}/"]  # fmt: skip
+    command = [
+        "taskset",
+        "-c",
+        ",".join(map(str, sorted(rig.load_cpus))),
+        find("wrk") or "wrk",
+        "-t1",
+        f"-c{connections}",
+        f"-d{seconds}s",
+        "--timeout",
+        "10s",
+        "-s",
+        str(script),
+        f"http://127.0.0.1:{server.port}/",
+    ]
     try:
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=seconds + 30)
     except subprocess.TimeoutExpired as error:

@@ -6,8 +6,8 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .peers import find
-from .product import REPOSITORY
+from benchmarks.peers import find
+from benchmarks.product import REPOSITORY
 
 VERSIONS = {
     "nginx": ["-v"],

@@ -78,8 +78,14 @@ class Bar:
 
     def as_json(self) -> dict[str, Any]:
         """For the results file."""
-        return {"name": self.name, "value": self.value, "limit": self.limit, "sense": self.sense,
-                "unit": self.unit, "verdict": self.verdict}  # fmt: skip
+        return {
+            "name": self.name,
+            "value": self.value,
+            "limit": self.limit,
+            "sense": self.sense,
+            "unit": self.unit,
+            "verdict": self.verdict,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +133,10 @@ def sample_json(rounds: Mapping[str, Sequence[Sample | None]]) -> dict[str, list
     """Every sample of every proxy, for the results file."""
     return {
         name: [
-            None if one is None else
-            {"cpu_us": one.cpu_us, "rate": one.rate, "p50_ms": one.p50_ms, "p99_ms": one.p99_ms}
+            None
+            if one is None
+            else {"cpu_us": one.cpu_us, "rate": one.rate, "p50_ms": one.p50_ms, "p99_ms": one.p99_ms}
             for one in samples
         ]
         for name, samples in rounds.items()
-    }  # fmt: skip
+    }

@@ -1,16 +1,15 @@
 """What a thing costs shieldproxy itself: CPU a request with it against without, in alternating pairs."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-from . import load
-from .clients import holding
-from .held import await_none
-from .load import Scenario, browser_head
-from .model import Bar, Grid, Part, number, ratios, spread_text
-from .product import EXPRESS, VARIANTS, Variant
-from .rig import BenchError, Server
-from .stage import Options, Stage
+from benchmarks import load
+from benchmarks.clients import holding
+from benchmarks.held import await_none
+from benchmarks.load import Scenario, browser_head
+from benchmarks.model import Bar, Grid, Part, middle, ratios, spread_text
+from benchmarks.product import EXPRESS, VARIANTS, Variant
+from benchmarks.rig import BenchError, Server
+from benchmarks.stage import Options, Stage
 
 IDLE = 10_000
 AGENTS = 1000
@@ -22,7 +21,9 @@ def pairs_of(options: Options) -> tuple[int, int]:
     return (3, 1) if options.short else (7, 2)
 
 
-def alternate(without: Callable[[], float], with_it: Callable[[], float], count: int) -> tuple[list[float], list[float]]:
+def alternate(
+    without: Callable[[], float], with_it: Callable[[], float], count: int
+) -> tuple[list[float], list[float]]:
     """Measure ``count`` pairs, every second one in the other order; CPU microseconds without and with."""
     plain: list[float] = []
     loaded: list[float] = []
@@ -40,7 +41,7 @@ def finish(part: Part, title: str, plain: Sequence[float], loaded: Sequence[floa
         ["with", spread_text(loaded, 1), spread_text(found)],
     ]
     part.grids.append(Grid(f"{title}, {len(plain)} pairs", ("", "CPU us a request", "ratio"), rows))
-    part.bars.append(Bar(f"{title}, x without", sorted(found)[len(found) // 2] if found else None, 1.1))
+    part.bars.append(Bar(f"{title}, x without", middle(found), 1.1))
     part.data.update({"without": list(plain), "with": list(loaded), "ratios": found})
     return part
 
@@ -55,7 +56,10 @@ def rules(stage: Stage, options: Options) -> Part:
     scenario = Scenario("rules", title, heads=tuple(rule_heads()))
     count, seconds = pairs_of(options)
     try:
-        with stage.proxy(VARIANTS[EXPRESS]) as plain, stage.proxy(Variant("shieldproxy rules", rules=file)) as ruled:
+        with (
+            stage.proxy(VARIANTS[EXPRESS]) as plain,
+            stage.proxy(Variant("shieldproxy rules", rules=file)) as ruled,
+        ):
             found = alternate(
                 lambda: load.run(stage.rig, plain, scenario, seconds).cpu_us,
                 lambda: load.run(stage.rig, ruled, scenario, seconds).cpu_us,
@@ -74,7 +78,8 @@ def rules_text() -> str:
     conditions += [f'path = "/shop/{number}"' for number in range(RULES["path"])]
     conditions += [f'host = "h{number}.example"' for number in range(RULES["host"])]
     return "\n".join(
-        f'[[rule]]\nname = "bench-{index}"\nwhy = "benchmark"\n{condition}\ntimeouts = {{ keep_alive = "{14 + index % 2}s" }}\n'
+        f'[[rule]]\nname = "bench-{index}"\nwhy = "benchmark"\n{condition}\n'
+        f'timeouts = {{ keep_alive = "{14 + index % 2}s" }}\n'
         for index, condition in enumerate(conditions)
     )
 
@@ -86,7 +91,7 @@ def rule_heads() -> list[str]:
             index,
             path=f"/shop/{index % 200}/item",
             host=f"h{(index // 8) % 200}.example",
-            user_agent=f"Mozilla/5.0 (X11; Linux x86_64) BenchAgent/{index % AGENTS}.0 (KHTML, like Gecko) Safari/537.36",
+            user_agent=f"Mozilla/5.0 (X11; Linux x86_64) BenchAgent/{index % AGENTS}.0 Safari/537.36",
         )
         for index in range(4000)
     ]

@@ -1,8 +1,8 @@
 """The servers to compare with, each with one worker, and the origin behind all of them.
 
-Every proxy keeps its upstream connections open, writes an access log to a file from its own process, and listens
-on loopback. ``nginx`` stands as Debian ships it (an unbuffered log line for each request, responses spooled to
-disk), ``nginx tuned`` with memory buffers for bodies both ways and a buffered log.
+Every proxy keeps its upstream connections open, writes an access log to a file from its own process, and
+listens on loopback. ``nginx`` stands as Debian ships it (an unbuffered log line for each request, responses
+spooled to disk), ``nginx tuned`` with memory buffers for bodies both ways and a buffered log.
 """
 
 import os
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .rig import Launch
+from benchmarks.rig import Launch
 
 SMALL = 1024
 LARGE = 1024 * 1024
@@ -91,7 +91,7 @@ def nginx_launch(path: str, folder: Path, text: str) -> Launch:
 
 
 def nginx(place: Place, path: str, *, log: str = "", extra: str = "") -> Launch:
-    """nginx as shipped, with connections to the origin kept."""
+    """Nginx as shipped, with connections to the origin kept."""
     if place.patient:
         extra += f"""keepalive_timeout {PATIENCE}s;
 client_header_timeout {PATIENCE}s;
@@ -117,7 +117,7 @@ proxy_set_header X-Forwarded-Proto $scheme;
 
 
 def nginx_tuned(place: Place, path: str) -> Launch:
-    """nginx with memory buffers for whole bodies, no temporary files, and its log written in blocks."""
+    """Nginx with memory buffers for whole bodies, no temporary files, and its log written in blocks."""
     extra = """proxy_max_temp_file_size 0;
 proxy_buffers 32 64k;
 proxy_busy_buffers_size 128k;
@@ -222,8 +222,8 @@ ProxyPass / http://127.0.0.1:{place.origin}/ enablereuse=on
 def origin(place: Place, path: str) -> Launch:
     """The origin of every proxy: an nginx that answers 1 KiB, 1 MiB (/large), and reads bodies (/upload).
 
-    A body is read whole before its answer, which ``return`` alone would not do: it asks a second server of the
-    same nginx, without the body.
+    A body is read whole before its answer, which ``return`` alone would not do: it asks a second server of
+    the same nginx, without the body.
     """
     (place.folder / "large.bin").write_bytes(os.urandom(LARGE))
     body = "x" * SMALL

@@ -1,9 +1,9 @@
 """CPU time, memory and sockets of a process and all its descendants, as the kernel counts them.
 
-CPU time comes from the process's own CPU clock (nanoseconds, threads that have ended included), not from the
-ticks of ``/proc/PID/stat``: a run of one second would be known to two per cent only. Resident memory comes
-from ``smaps_rollup``, because the counters behind VmRSS are batched for each CPU. The ``parse_*`` functions and
-:func:`descendants` are pure.
+CPU time comes from the process's own CPU clock (nanoseconds, threads that have ended included), not from
+the ticks of ``/proc/PID/stat``: a run of one second would be known to two per cent only. Resident memory
+comes from ``smaps_rollup``, because the counters behind VmRSS are batched for each CPU. The ``parse_*``
+functions and :func:`descendants` are pure.
 """
 
 import os
@@ -17,7 +17,7 @@ LISTENING = 0x0A
 
 
 def parse_stat(text: str) -> tuple[int, int]:
-    """Process id and parent of a line of ``/proc/PID/stat``; the command in it may hold blanks and brackets."""
+    """Process id and parent of a ``/proc/PID/stat``; the command in it may hold blanks and brackets."""
     head, _, tail = text.rpartition(")")
     return int(head.partition(" ")[0]), int(tail.split()[1])
 
@@ -74,11 +74,11 @@ def cpu_clock(pid: int) -> int:
 def tree(root: int) -> list[int]:
     """``root`` and its descendants that are alive now."""
     parents = []
-    for folder in os.listdir("/proc"):
-        if folder.isdigit():
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
             # A process may end while the table is read.
             with suppress(FileNotFoundError, ProcessLookupError):
-                parents.append(parse_stat(Path("/proc", folder, "stat").read_text(errors="replace")))
+                parents.append(parse_stat((folder / "stat").read_text(errors="replace")))
     return descendants(root, parents)
 
 
@@ -105,10 +105,10 @@ def held(root: int, port: int) -> int:
     """How many sockets on the local ``port`` descriptors of the tree hold open."""
     inodes = set()
     for pid in tree(root):
-        with suppress(FileNotFoundError), os.scandir(f"/proc/{pid}/fd") as folder:
-            for entry in folder:
+        with suppress(FileNotFoundError):
+            for entry in Path(f"/proc/{pid}/fd").iterdir():
                 with suppress(FileNotFoundError):
-                    target = os.readlink(entry.path)
+                    target = str(entry.readlink())
                     if target.startswith("socket:["):
                         inodes.add(int(target[8:-1]))
     return len(inodes & parse_tcp(Path("/proc/net/tcp").read_text(), port))

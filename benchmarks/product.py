@@ -2,14 +2,12 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .peers import PATIENCE, Place
-from .rig import Launch
+from benchmarks.peers import PATIENCE, Place
+from benchmarks.rig import Launch
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 KNOWN_CLIENTS = REPOSITORY / "config" / "known-clients.toml"

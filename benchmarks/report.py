@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from .model import Bar, Grid, Part
+from benchmarks.model import Bar, Grid, Part
 
 STYLES = {"met": "green", "missed": "red", "no figure": "yellow"}
 

@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import procfs
+from benchmarks import procfs
 
 INSIDE = "SHIELDPROXY_BENCH_NAMESPACE"
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
@@ -65,7 +65,9 @@ class Rig:
     load_cpus: frozenset[int]
 
     @contextmanager
-    def serve(self, name: str, launch: Launch, port: int, folder: Path, *, proxy: bool = True) -> Iterator[Server]:
+    def serve(
+        self, name: str, launch: Launch, port: int, folder: Path, *, proxy: bool = True
+    ) -> Iterator[Server]:
         """Start a server, wait until it listens, and end it with its whole tree.
 
         Raises:
@@ -85,9 +87,12 @@ class Rig:
             output = stack.enter_context((launch.stdout or folder / "stdout").open("ab"))
             child = subprocess.Popen(
                 ["taskset", "-c", ",".join(map(str, sorted(cpus))), *launch.argv],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=errors, cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                cwd=folder,
                 env={**os.environ, **launch.env},
-            )  # fmt: skip
+            )
             try:
                 yield child
             finally:
@@ -118,7 +123,9 @@ def await_listening(server: Server, limit: float = 15.0) -> None:
     deadline = time.monotonic() + limit
     while time.monotonic() < deadline:
         if server.process.poll() is not None:
-            raise BenchError(f"{server.name} ended with status {server.process.returncode}: {last_words(server)}")
+            raise BenchError(
+                f"{server.name} ended with status {server.process.returncode}: {last_words(server)}"
+            )
         with suppress(OSError), socket.create_connection(("127.0.0.1", server.port), 1):
             return
         time.sleep(0.05)
@@ -155,21 +162,17 @@ def new_rig() -> Iterator[Rig]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def enter_namespace(arguments: Sequence[str]) -> bool:
-    """Start this program again in a network namespace of its own; True when already inside.
+def namespace_command(arguments: Sequence[str]) -> list[str]:
+    """The command that runs this program again in a network namespace of its own.
 
-    Returns False where that is not possible: without root, or without unshare(1).
+    Empty where that is not possible: without root, or without unshare(1).
     """
-    if os.environ.get(INSIDE):
-        prepare_namespace()
-        return True
     unshare = shutil.which("unshare")
     if os.geteuid() != 0 or unshare is None:
-        return False
+        return []
     if subprocess.run([unshare, "--net", "true"], check=False, capture_output=True).returncode != 0:
-        return False
-    command = [unshare, "--net", "--", sys.executable, "-m", "benchmarks", *arguments]
-    os.execve(unshare, command, {**os.environ, INSIDE: "1"})  # noqa: S606 - the point is to become it
+        return []
+    return [unshare, "--net", "--", sys.executable, "-m", "benchmarks", *arguments]
 
 
 def prepare_namespace() -> None:

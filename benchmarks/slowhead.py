@@ -1,14 +1,15 @@
 """5,000 clients that drip a head, a byte a second, beside good ones: what is left for the good."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from . import load
-from .clients import holding
-from .load import Scenario
-from .model import Bar, Grid, Part, Sample, middle, number, ratios, sample_json
-from .product import EXPRESS
-from .rig import BenchError
-from .stage import Options, Proxy, Stage
+from benchmarks import load
+from benchmarks.clients import holding
+from benchmarks.load import Scenario
+from benchmarks.model import Bar, Grid, Part, Sample, middle, number, sample_json
+from benchmarks.product import EXPRESS
+from benchmarks.rig import BenchError
+from benchmarks.stage import Options, Proxy, Stage
 
 DRIPPING = 5000
 SCENARIO = Scenario("slowhead", "good clients beside slow heads", connections=32)
@@ -29,7 +30,9 @@ def slowhead(stage: Stage, options: Options) -> Part:
     return conclude(part, calm, storm)
 
 
-def both(stage: Stage, proxy: Proxy, count: int, seconds: int) -> tuple[list[Sample | None], list[Sample | None]]:
+def both(
+    stage: Stage, proxy: Proxy, count: int, seconds: int
+) -> tuple[list[Sample | None], list[Sample | None]]:
     """Alternate calm and storm on one process."""
     calm: list[Sample | None] = []
     storm: list[Sample | None] = []
@@ -52,11 +55,12 @@ class Effect:
     p99: float | None
 
 
-def effect(calm: list[Sample | None], storm: list[Sample | None]) -> Effect:
+def effect(calm: Sequence[Sample | None], storm: Sequence[Sample | None]) -> Effect:
     """The medians over the rounds."""
+    pairs = [(before, after) for before, after in zip(calm, storm, strict=True) if before and after]
     return Effect(
-        middle(ratios([one and one.rate for one in storm], [one and one.rate for one in calm])),
-        middle(ratios([one and one.p99_ms for one in storm], [one and one.p99_ms for one in calm])),
+        middle([after.rate / before.rate for before, after in pairs]),
+        middle([after.p99_ms / before.p99_ms for before, after in pairs]),
     )
 
 
@@ -75,13 +79,23 @@ def conclude(part: Part, calm: dict[str, list[Sample | None]], storm: dict[str, 
         ]
         for name, found in effects.items()
     ]
-    columns = ("proxy", "calm requests/s", "with slow heads", "share", "calm p99 ms", "with slow heads", "ratio")
+    columns = (
+        "proxy",
+        "calm requests/s",
+        "with slow heads",
+        "share",
+        "calm p99 ms",
+        "with slow heads",
+        "ratio",
+    )
     part.grids.append(Grid(f"{DRIPPING:,} clients dripping a head, a byte a second", columns, rows))
     ours, theirs = effects.get(EXPRESS), effects.get("nginx")
     share = ours.share if ours else None
     part.bars.append(Bar("good clients' share beside slow heads, of calm", share, 0.9, "at least", digits=3))
     if theirs and theirs.share is not None:
-        part.bars.append(Bar("the same, of nginx's share", share and share / theirs.share, 1.0, "at least", digits=3))
+        part.bars.append(
+            Bar("the same, of nginx's share", share and share / theirs.share, 1.0, "at least", digits=3)
+        )
     part.bars.append(Bar("good clients' p99 beside slow heads, x calm", ours.p99 if ours else None, 2.0))
     part.data.update({"calm": sample_json(calm), "storm": sample_json(storm)})
     return part

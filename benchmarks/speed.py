@@ -2,13 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 
-from . import load
-from .load import Scenario
-from .model import Bar, Grid, Part, Sample, best_of, middle, number, ratios, sample_json, spread_text
-from .peers import LARGE, SMALL
-from .product import EXPRESS, TASK, counters, express_share
-from .rig import BenchError, Server
-from .stage import Options, Stage
+from benchmarks import load
+from benchmarks.load import Scenario
+from benchmarks.model import (
+    Bar,
+    Grid,
+    Part,
+    Sample,
+    best_of,
+    middle,
+    number,
+    ratios,
+    sample_json,
+    spread_text,
+)
+from benchmarks.peers import LARGE, SMALL
+from benchmarks.product import EXPRESS, TASK, counters, express_share
+from benchmarks.rig import BenchError, Server
+from benchmarks.stage import Options, Stage
 
 ALL = (EXPRESS, TASK, "nginx", "nginx tuned", "haproxy", "caddy", "apache event")
 FEW = (EXPRESS, TASK, "nginx", "nginx tuned")
@@ -18,8 +29,12 @@ RIVALS = ("nginx", "nginx tuned", "haproxy", "caddy")
 KEEPALIVE = Scenario("keepalive", "1 KiB responses, keep-alive, 64 connections")
 FOUR = Scenario("four", "1 KiB responses, keep-alive, 4 connections", connections=4)
 CLOSE = Scenario("close", "1 KiB responses, a new connection for each request, 64 at a time", close=True)
-LARGE_GET = Scenario("large-get", "1 MiB responses, 16 connections", path="/large", answer=LARGE, connections=16)
-SMALL_POST = Scenario("small-post", "POST of 1 KiB, 64 connections", method="POST", path="/upload", body=SMALL)
+LARGE_GET = Scenario(
+    "large-get", "1 MiB responses, 16 connections", path="/large", answer=LARGE, connections=16
+)
+SMALL_POST = Scenario(
+    "small-post", "POST of 1 KiB, 64 connections", method="POST", path="/upload", body=SMALL
+)
 LARGE_POST = Scenario(
     "large-post", "POST of 1 MiB, 16 connections", method="POST", path="/upload", body=LARGE, connections=16
 )
@@ -36,9 +51,14 @@ def keepalive(stage: Stage, options: Options) -> Part:
         against("task lane, keep-alive, x nginx", rounds, TASK, ["nginx"], 3.5),
         against("express lane, keep-alive, x Caddy", rounds, EXPRESS, ["caddy"], 0.5),
         against("express lane, keep-alive, x Apache event", rounds, EXPRESS, ["apache event"], 0.5),
-        Bar("exchanges that end in the express lane", part.data[KEEPALIVE.name]["express_share"], 0.99, "at least",
-            digits=4),
-    ]  # fmt: skip
+        Bar(
+            "exchanges that end in the express lane",
+            part.data[KEEPALIVE.name]["express_share"],
+            0.99,
+            "at least",
+            digits=4,
+        ),
+    ]
     rounds = measure(stage, options, part, FOUR, FEW)
     part.bars.append(against("express lane, 4 connections, x nginx", rounds, EXPRESS, ["nginx"], 3.0))
     rounds = measure(stage, options, part, CLOSE, ALL)
@@ -74,8 +94,11 @@ def measure(stage: Stage, options: Options, part: Part, scenario: Scenario, name
     part.failures += stage.take_failures()
     part.grids.append(grid(scenario, rounds, share))
     part.data[scenario.name] = {
-        "title": scenario.title, "samples": sample_json(rounds), "counters": counted, "express_share": share
-    }  # fmt: skip
+        "title": scenario.title,
+        "samples": sample_json(rounds),
+        "counters": counted,
+        "express_share": share,
+    }
     return rounds
 
 
@@ -106,15 +129,19 @@ def grid(scenario: Scenario, rounds: Rounds, share: float | None) -> Grid:
     rows = []
     for name, samples in rounds.items():
         clean = [one for one in samples if one is not None]
-        rows.append([
-            name,
-            spread_text([one.cpu_us for one in clean], 1),
-            *(spread_text(ratios(cpu(samples), cpu(rounds[base]))) if base in rounds else "-"
-              for base in ("nginx", "nginx tuned")),
-            number(middle([one.rate for one in clean]), 0),
-            number(middle([one.p50_ms for one in clean]), 2),
-            number(middle([one.p99_ms for one in clean]), 2),
-        ])  # fmt: skip
+        rows.append(
+            [
+                name,
+                spread_text([one.cpu_us for one in clean], 1),
+                *(
+                    spread_text(ratios(cpu(samples), cpu(rounds[base]))) if base in rounds else "-"
+                    for base in ("nginx", "nginx tuned")
+                ),
+                number(middle([one.rate for one in clean]), 0),
+                number(middle([one.p50_ms for one in clean]), 2),
+                number(middle([one.p99_ms for one in clean]), 2),
+            ]
+        )
     note = "" if share is None else f"{share:.2%} of shieldproxy's exchanges ended in the express lane"
     columns = ("proxy", "CPU us a request", "x nginx", "x nginx tuned", "requests/s", "p50 ms", "p99 ms")
     return Grid(scenario.title, columns, rows, note)

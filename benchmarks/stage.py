@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
-from .peers import PEERS, SMALL, Peer, Place, find
-from .peers import origin as origin_launch
-from .product import VARIANTS, Variant
-from .rig import BenchError, Rig, Server, free_port
+from benchmarks.peers import PEERS, SMALL, Peer, Place, find
+from benchmarks.peers import origin as origin_launch
+from benchmarks.product import VARIANTS, Variant
+from benchmarks.rig import BenchError, Rig, Server, free_port
 
 Proxy = Peer | Variant
 
