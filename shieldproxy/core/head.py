@@ -1,0 +1,304 @@
+"""Request heads: read, judged, and made fit to be forwarded (RFC 9110, RFC 9112 sections 2 to 6).
+
+It decides whether a head is exactly one well-formed request and where its body ends; a head that two servers
+could read in two ways is refused. It never decides what to do with the request: that is the policy's. The
+lobby and both lanes call it for every request, so it is written for speed: one compiled pattern takes or
+leaves the whole head, one loop looks at the field names, and only the few fields that mean something to a
+proxy are read. What the pattern leaves goes to diagnose, which normalises it or names its fault; both ways
+end in ``_build``.
+"""
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from shieldproxy.core import fields
+from shieldproxy.core.diagnose import (
+    BARE_LF,
+    FOLDS,
+    fields_of,
+    request_line,
+    request_target,
+    split_lines,
+)
+from shieldproxy.core.fields import CHUNKED, UNTIL_CLOSE, Fault, read_connection, read_host
+from shieldproxy.core.framing import is_length, request_length
+from shieldproxy.core.request import RequestHead
+from shieldproxy.core.response import ResponseHead, read_response
+
+if TYPE_CHECKING:
+    from shieldproxy.core.policy import Policy
+
+__all__ = [
+    "BARE_LF",
+    "CHUNKED",
+    "FOLDS",
+    "UNTIL_CLOSE",
+    "Fault",
+    "RequestHead",
+    "ResponseHead",
+    "end_of_head",
+    "judge_request",
+    "read_request",
+    "read_response",
+    "skip_blank",
+    "too_long",
+]
+
+_plain: Final = re.compile(
+    rb"("
+    + fields.TOKEN
+    + rb") ((/[!-\"$->@-~]*+)(?:\?[!-\"$-~]*+)?+) HTTP/1\.([01])\r\n("
+    + fields.FIELD_LINES
+    + rb")\r\n"
+).fullmatch
+_blank: Final = re.compile(rb"(?:\r?\n)*+").match
+
+# Past this many passages through a shieldproxy, a request is going round in circles (RFC 9110 section 7.6).
+_MAX_HOPS: Final = 8
+
+
+def end_of_head(buf: bytes | bytearray, start: int) -> int:
+    """Return the index just past the blank line that ends the head at the beginning of ``buf``, or -1.
+
+    ``start`` is where the search begins: for a head that comes in pieces, ``max(0, old_length - 3)``, so that
+    each byte is looked at once. A blank line of bare LFs counts too, so that such a client hears of it at
+    once.
+    """
+    end = buf.find(b"\r\n\r\n", start)
+    if end >= 0:
+        first = buf.find(b"\n")
+        if buf[first - 1] == 13:  # a client of CRLF; if bare LFs are mixed in, read_request finds them
+            return end + 4
+    # The earlier of LF LF and LF CR LF.
+    mixed = buf.find(b"\n\r\n", start)
+    bare = buf.find(b"\n\n", start, mixed if mixed >= 0 else len(buf))
+    if bare >= 0:
+        return bare + 2
+    return mixed + 3 if mixed >= 0 else -1
+
+
+def skip_blank(data: bytes | bytearray) -> int:
+    """Return how many bytes of blank lines stand before the request line (RFC 9112 section 2.2: ignored).
+
+    To be asked again as long as nothing else has come: the CR of a blank line may arrive before its LF.
+    """
+    match = _blank(data)
+    return match.end() if match else 0
+
+
+def too_long(data: bytes | bytearray) -> Fault:
+    """Return the fault of a head that outgrew its limit before it ended: 414 for a request line, else 431."""
+    if b"\n" in data:
+        return Fault(431, "head-long", "the request head is too long")
+    return Fault(414, "target-long", "the request line is too long")
+
+
+def read_request(data: bytes, end: int) -> RequestHead | Fault:
+    """Read the head ``data[:end]``, its blank line included, into one request, or say why it is none."""
+    match = _plain(data, 0, end)
+    if match is None:
+        return _read_slowly(bytes(data[:end]))
+    method, target, path, minor, block = match.groups()
+    if method == b"CONNECT" or method == b"TRACE":  # noqa: PLR1714 - a set costs twice as much here
+        return _refused_method(method)
+    lines = block.split(b"\r\n")
+    lines.pop()
+    return _build(RequestHead(method, target, path, 1 if minor == b"1" else 0, lines, end), b"")
+
+
+def _refused_method(method: bytes) -> Fault:
+    name = method.decode("ascii")
+    return Fault(405, "method", f"{name} is not served here")
+
+
+def _read_slowly(data: bytes) -> RequestHead | Fault:
+    cut = split_lines(data, 400)
+    if isinstance(cut, Fault):
+        return cut
+    raw, oddities = cut
+    if not raw:
+        return Fault(400, "request-line", "no request line")
+    first = request_line(raw[0])
+    if isinstance(first, Fault):
+        return first
+    if first.method in {b"CONNECT", b"TRACE"}:
+        return _refused_method(first.method)
+    where = request_target(first.method, first.target)
+    if isinstance(where, Fault):
+        return where
+    read = fields_of(raw[1:], 400)
+    if isinstance(read, Fault):
+        return read
+    lines, folds = read
+    head = RequestHead(first.method, where.target, where.path, first.minor, lines, len(data))
+    head.oddities = oddities | folds
+    return _build(head, where.authority)
+
+
+def _build(head: RequestHead, authority: bytes) -> RequestHead | Fault:
+    """Give each field its meaning, drop what is not to be forwarded; ``authority``: of an absolute target."""
+    hosts: list[bytes] = []
+    connection: bytes | None = None
+    drop: list[bytes] = []
+    rare: list[tuple[int, bytes]] = []
+    kinds = fields.REQUEST_KINDS
+    lines = head.lines
+    for line in lines:
+        name, _, value = line.partition(b":")
+        kind = kinds[name]
+        if kind:
+            if kind == fields.HOST:
+                hosts.append(line)
+            elif kind == fields.USER_AGENT:
+                head.user_agent = head.user_agent or value.strip(b" \t")
+            elif kind == fields.CONNECTION:
+                connection = value if connection is None else connection + b"," + value
+                drop.append(line)
+            else:
+                rare.append((kind, line))
+    if rare:
+        fault = _read_rare(head, rare, drop)
+        if fault is not None:
+            return fault
+    fault = _read_host(head, hosts, authority)
+    if fault is not None:
+        return fault
+    if drop:
+        head.lines = lines = _dropped(head.lines, drop)
+    if connection is not None:
+        options = read_connection(connection.strip(b" \t"))
+        if options.close:
+            head.persistent = False
+        elif options.keep_alive:
+            head.persistent = True
+        if options.named:
+            head.lines = fields.without(lines, options.named)
+    return head
+
+
+def _dropped(lines: list[bytes], drop: list[bytes]) -> list[bytes]:
+    if len(drop) <= 4:
+        for line in drop:
+            lines.remove(line)
+        return lines
+    gone = set(drop)
+    return [line for line in lines if line not in gone]
+
+
+def _read_host(head: RequestHead, hosts: list[bytes], authority: bytes) -> Fault | None:
+    """Find the host (RFC 9112 sections 3.2 and 3.3): an absolute target wins over the Host field."""
+    if len(hosts) != 1:
+        if hosts:
+            return Fault(400, "host-many", "more than one Host field")
+        if head.minor:
+            return Fault(400, "host-missing", "no Host field")
+        if authority:
+            head.lines.insert(0, b"Host: " + authority)
+            head.host = read_host(authority) or b""
+        return None
+    host = read_host(hosts[0][5:].strip(b" \t"))
+    if host is None:
+        return Fault(400, "host-bad", "a malformed Host field")
+    if authority:
+        head.lines[head.lines.index(hosts[0])] = b"Host: " + authority
+        host = read_host(authority) or b""
+    head.host = host
+    return None
+
+
+def _read_rare(head: RequestHead, rare: list[tuple[int, bytes]], drop: list[bytes]) -> Fault | None:
+    """Read the fields that few requests have; ``drop`` collects the lines that are not forwarded."""
+    lengths: list[bytes] = []
+    codings: list[bytes] = []
+    expects: list[bytes] = []
+    forwards: list[bytes] = []
+    forwarded: list[tuple[bytes, bytes]] = []
+    for kind, line in rare:
+        name, _, raw = line.partition(b":")
+        value = raw.strip(b" \t")
+        if kind == fields.LENGTH:
+            lengths.append(line)
+            continue
+        if kind == fields.MAX_FORWARDS:
+            forwards.append(line)
+            continue
+        if kind == fields.VIA:
+            head.hops += value.count(b"shieldproxy")
+            continue
+        if kind == fields.LOOKALIKE:
+            return Fault(400, "field-name", "a field name that a server could take for another")
+        drop.append(line)
+        if kind == fields.CODING:
+            codings.append(value)
+        elif kind == fields.EXPECT:
+            expects.append(value)
+        elif kind == fields.TE:
+            head.trailers = head.trailers or b"trailers" in value.lower()
+        elif kind == fields.UPGRADE:
+            head.upgrade = True
+        elif kind == fields.FORWARDING:
+            forwarded.append((name.lower(), value))
+    if forwarded:
+        head.forwarded = tuple(forwarded)
+    return (
+        (_read_length(head, lengths, codings) if lengths or codings else None)
+        or (_read_expect(head, expects) if expects else None)
+        or (_read_forwards(head, forwards) if forwards else None)
+        or (Fault(508, "loop", "the request goes round in circles") if head.hops >= _MAX_HOPS else None)
+    )
+
+
+def _read_length(head: RequestHead, lines: list[bytes], codings: list[bytes]) -> Fault | None:
+    """Find where the body ends; a length is forwarded in its plainest form."""
+    lengths = [line.partition(b":")[2].strip(b" \t") for line in lines]
+    length = request_length(lengths, codings, head.minor)
+    if isinstance(length, Fault):
+        return length
+    head.length = length
+    if lines:
+        head.lines[head.lines.index(lines[0])] = b"Content-Length: %d" % length
+    return None
+
+
+def _read_expect(head: RequestHead, expects: list[bytes]) -> Fault | None:
+    """Read Expect (RFC 9110 section 10.1.1); HTTP/1.0 has none, and without a body nobody waits."""
+    if head.minor == 0:
+        return None
+    if any(value.lower() != b"100-continue" for value in expects):
+        return Fault(417, "expect", "an expectation that is not known here")
+    head.expect = head.length != 0
+    return None
+
+
+def _read_forwards(head: RequestHead, forwards: list[bytes]) -> Fault | None:
+    """Count Max-Forwards down for OPTIONS (RFC 9110 section 7.6.2); for other methods it has no meaning."""
+    if head.method != b"OPTIONS":
+        return None
+    value = forwards[0].partition(b":")[2].strip(b" \t")
+    if len(forwards) > 1 or not is_length(value):
+        return Fault(400, "field-value", "Max-Forwards is not one decimal number")
+    head.max_forwards = int(value)
+    if head.max_forwards:
+        head.lines[head.lines.index(forwards[0])] = b"Max-Forwards: %d" % (head.max_forwards - 1)
+    return None
+
+
+def judge_request(head: RequestHead, policy: "Policy") -> Fault | None:
+    """Hold a request against its policy: limits of the head and the announced body, and oddities."""
+    limits = policy.limits
+    if head.size > limits.head:
+        if len(head.target) > limits.head:
+            return Fault(414, "target-long", "the request line is too long")
+        return Fault(431, "head-long", "the request head is too long")
+    if head.count > limits.fields:
+        return Fault(431, "too-many-fields", "too many fields in the request head")
+    if len(head.user_agent) > limits.user_agent:
+        return Fault(431, "user-agent-long", "the User-Agent is too long")
+    if head.oddities:
+        if head.oddities & BARE_LF and not policy.accept_bare_lf:
+            return Fault(400, "bare-lf", "a line that ends with LF alone")
+        if head.oddities & FOLDS and not policy.accept_folds:
+            return Fault(400, "obs-fold", "a field that is continued on a second line")
+    if head.length > limits.body:
+        return Fault(413, "body-long", "the request body is too long")
+    return None

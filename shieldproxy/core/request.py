@@ -1,0 +1,64 @@
+"""What is known of a request once its head is read. ``head.read_request`` makes one; everybody reads it."""
+
+
+class RequestHead:
+    """A request that may be forwarded: what the proxy needs to know of it, and its field lines."""
+
+    __slots__ = (
+        "count",
+        "expect",
+        "forwarded",
+        "hops",
+        "host",
+        "length",
+        "lines",
+        "max_forwards",
+        "method",
+        "minor",
+        "oddities",
+        "path",
+        "persistent",
+        "size",
+        "target",
+        "trailers",
+        "upgrade",
+        "user_agent",
+    )
+
+    def __init__(
+        self, method: bytes, target: bytes, path: bytes, minor: int, lines: list[bytes], size: int
+    ) -> None:
+        self.method = method
+        self.target = target
+        """As forwarded: origin-form or ``*``."""
+        self.path = path
+        """The target without its query."""
+        self.minor = minor
+        """0 or 1."""
+        self.lines = lines
+        """Field lines without CRLF: nothing hop-by-hop, one Host and one length at most."""
+        self.size = size
+        """Bytes of the head, the blank line included."""
+        self.count = len(lines)
+        """Fields as received."""
+        self.host = b""
+        """Lower case, with the port if one was given; empty only in HTTP/1.0."""
+        self.user_agent = b""
+        self.length = 0
+        """Bytes of the body, or CHUNKED."""
+        self.persistent = minor == 1
+        """Whether the client wants the connection kept."""
+        self.expect = False
+        """Whether the client waits for a 100 before it sends the body."""
+        self.upgrade = False
+        """Whether the client asked for another protocol; it is answered as if it had not."""
+        self.trailers = False
+        """Whether the client takes trailers (RFC 9110 section 10.1.4)."""
+        self.max_forwards: int | None = None
+        """Of OPTIONS, as received; at 0 the proxy answers itself (RFC 9110 section 7.6.2)."""
+        self.forwarded: tuple[tuple[bytes, bytes], ...] = ()
+        """Forwarding fields that were taken out: lower-case name and value."""
+        self.oddities = 0
+        """BARE_LF | FOLDS: what was normalised; the policy decides whether that is acceptable."""
+        self.hops = 0
+        """How often the request has come through a shieldproxy already."""

@@ -1,0 +1,110 @@
+"""Response heads as the upstream sends them: read, and made fit to be forwarded (RFC 9112 sections 4 to 6).
+
+It decides where the body ends and what of the head the client may see. Lenient where leniency changes nothing
+(bare LF, folds, space before a colon, a missing phrase), strict where two readers could see two messages:
+such a response is a fault, and the client gets a 502 in its place. ``read_response`` is called for every
+response.
+"""
+
+import re
+from typing import Final
+
+from shieldproxy.core import fields
+from shieldproxy.core.diagnose import fields_of, split_lines
+from shieldproxy.core.fields import UNTIL_CLOSE, Fault, read_connection
+from shieldproxy.core.framing import response_length
+
+_STATUS: Final = rb"HTTP/1\.([0-9]) ([1-5][0-9][0-9])(?: (" + fields.VALUE + rb"))?+"
+_plain: Final = re.compile(_STATUS + rb"\r\n(" + fields.FIELD_LINES + rb")\r\n").fullmatch
+_status_line: Final = re.compile(_STATUS).fullmatch
+
+NO_LENGTH: Final = frozenset((*range(100, 200), 204))
+"""Statuses that have neither a body nor a Content-Length (RFC 9110 section 8.6)."""
+
+
+class ResponseHead:
+    """A response that may be forwarded."""
+
+    __slots__ = ("content_length", "date", "length", "lines", "minor", "persistent", "phrase", "status")
+
+    def __init__(self, minor: int, status: int, phrase: bytes, lines: list[bytes]) -> None:
+        self.minor = minor
+        """0 or 1, of the upstream."""
+        self.status = status
+        self.phrase = phrase
+        self.lines = lines
+        """Field lines without CRLF: nothing hop-by-hop, no Content-Length."""
+        self.length = UNTIL_CLOSE
+        """Bytes of the body that follows, CHUNKED or UNTIL_CLOSE; 0 where there can be none."""
+        self.content_length: int | None = None
+        """What Content-Length announced: also of a HEAD or a 304, where no body follows."""
+        self.persistent = minor == 1
+        """Whether the upstream connection may be used again after this response."""
+        self.date = False
+        """Whether it carries a Date."""
+
+
+def read_response(data: bytes, end: int, method: bytes) -> ResponseHead | Fault:
+    """Read the head ``data[:end]``, blank line included, of the response to ``method``; faults are 502."""
+    match = _plain(data, 0, end)
+    if match is None:
+        return _read_slowly(bytes(data[:end]), method)
+    minor, status, phrase, block = match.groups()
+    lines = block.split(b"\r\n")
+    lines.pop()
+    return _build(ResponseHead(0 if minor == b"0" else 1, int(status), phrase or b"", lines), method)
+
+
+def _read_slowly(data: bytes, method: bytes) -> ResponseHead | Fault:
+    cut = split_lines(data, 502)
+    if isinstance(cut, Fault):
+        return cut
+    raw = cut[0]
+    match = _status_line(raw[0]) if raw else None
+    if match is None:
+        return Fault(502, "status-line", "the upstream sent a malformed status line")
+    read = fields_of(raw[1:], 502, spaced=True)
+    if isinstance(read, Fault):
+        return read
+    return _build(ResponseHead(0 if match[1] == b"0" else 1, int(match[2]), match[3] or b"", read[0]), method)
+
+
+def _build(head: ResponseHead, method: bytes) -> ResponseHead | Fault:
+    """Give each field its meaning and drop what is not to be forwarded."""
+    lengths: list[bytes] = []
+    codings: list[bytes] = []
+    connection: bytes | None = None
+    kept: list[bytes] = []
+    kinds = fields.RESPONSE_KINDS
+    for line in head.lines:
+        name, _, value = line.partition(b":")
+        kind = kinds[name]
+        if not kind:
+            kept.append(line)
+        elif kind == fields.DATE:
+            head.date = True
+            kept.append(line)
+        elif kind == fields.LENGTH:
+            lengths.append(value.strip(b" \t"))
+        elif kind == fields.CONNECTION:
+            connection = value if connection is None else connection + b"," + value
+        elif kind == fields.CODING:
+            codings.append(value.strip(b" \t"))
+    head.lines = kept
+    if connection is not None or head.minor == 0:
+        options = read_connection((connection or b"").strip(b" \t"))
+        head.persistent = not options.close and (head.persistent or options.keep_alive)
+        if options.named:
+            head.lines = fields.without(kept, options.named)
+    if head.status in NO_LENGTH:
+        head.length = 0
+    else:
+        length = response_length(lengths, codings, head.minor)
+        if isinstance(length, Fault):
+            return length
+        if length >= 0:
+            head.content_length = length
+        head.length = 0 if head.status == 304 or method == b"HEAD" else length
+    if head.length == UNTIL_CLOSE or head.status == 101:
+        head.persistent = False
+    return head
