@@ -34,6 +34,17 @@ Each exchange shows as a line below. Ctrl-C ends both.
 """
 
 
+def near(address: Address) -> Address:
+    """Where this machine reaches an address that is listened on."""
+    return Address({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host), address.port, "")
+
+
+def hint(address: Address, legacy: Address, threads: int) -> str:
+    """What to open, and what to try."""
+    shown = near(address)
+    return HINT.format(shown=shown, host=shown.host, port=shown.port, threads=threads, legacy=legacy)
+
+
 def taken(address: Address) -> str:
     """Say why an address cannot be listened on, in one line; empty if it can."""
     family = socket.AF_INET6 if address.is_ipv6 else socket.AF_INET
@@ -46,9 +57,9 @@ def taken(address: Address) -> str:
 
 def answers(address: Address) -> bool:
     """Whether a GET at this address gets a 200 through to the legacy server and back."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
+    here = near(address)
     try:
-        with socket.create_connection((host, address.port), timeout=2) as sock:
+        with socket.create_connection((here.host, here.port), timeout=2) as sock:
             sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             reply = b"".join(iter(lambda: sock.recv(65536), b""))
     except OSError:
@@ -66,24 +77,22 @@ def wait_until_it_answers(proxy: subprocess.Popen[bytes], address: Address) -> b
     return False
 
 
-def serve(address: Address, threads: int) -> int:
+def proxy_command(options: argparse.Namespace, address: Address, legacy: Address) -> list[str]:
+    """How the proxy is started: with a configuration, or with two addresses."""
+    what = [options.config] if options.config else ["--listen", str(address), "--to", str(legacy)]
+    return [sys.executable, "-m", "shieldproxy", "run", *what]
+
+
+def serve(options: argparse.Namespace, address: Address, legacy_at: Address) -> int:
     """Run both until a signal comes or the proxy ends; the proxy's exit status is ours."""
-    with LegacyServer(Address("127.0.0.1", 0, ""), threads=threads) as legacy:
-        command = [sys.executable, "-m", "shieldproxy", "run"]
-        command += ["--listen", str(address), "--to", str(legacy.address)]
+    with LegacyServer(legacy_at, threads=options.threads) as legacy:
+        command = proxy_command(options, address, legacy.address)
         # in a group of its own: Ctrl-C would otherwise reach the proxy twice, and the second ends it at once
         with subprocess.Popen(command, process_group=0) as proxy:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda *_: proxy.send_signal(signal.SIGTERM))
             if wait_until_it_answers(proxy, address):
-                shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
-                here = Address(shown, address.port, "")
-                print(
-                    HINT.format(
-                        shown=here, host=shown, port=here.port, threads=threads, legacy=legacy.address
-                    ),
-                    flush=True,
-                )
+                print(hint(address, legacy.address, options.threads), flush=True)
             elif proxy.poll() is None:
                 print(f"the proxy has not answered at {address} for {START:g} s", file=sys.stderr)
                 proxy.kill()
@@ -91,22 +100,30 @@ def serve(address: Address, threads: int) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the two options, look whether the address is free, serve."""
+    """Read the options, look whether the address is free, serve."""
     parser = argparse.ArgumentParser(
-        prog="make run", description="The proxy before an embedded legacy server."
+        prog="python -m shieldproxy.run.try_it", description="The proxy before an embedded legacy server."
     )
-    parser.add_argument("--listen", default="127.0.0.1:8080", metavar="ADDR")
-    parser.add_argument("--threads", type=int, default=4, help="of the legacy server (4)")
+    parser.add_argument(
+        "--listen", default="127.0.0.1:8080", metavar="ADDR", help="of the proxy (127.0.0.1:8080)"
+    )
+    parser.add_argument(
+        "--legacy", default="127.0.0.1:0", metavar="ADDR", help="of the server (any free port)"
+    )
+    parser.add_argument("--threads", type=int, default=4, help="of the server (4)")
+    parser.add_argument("--config", metavar="FILE", help="of the proxy; it has to name both addresses")
     options = parser.parse_args(arguments)
     try:
-        address = Address.parse(options.listen)
+        address, legacy = Address.parse(options.listen), Address.parse(options.legacy)
     except ValueError as fault:
         parser.error(str(fault))
-    if address.is_unix:
+    if address.is_unix or legacy.is_unix:
         parser.error("a browser cannot open a unix socket: host and port, please")
     if why := taken(address):
         parser.exit(1, f"cannot listen on {address}: {why}. Elsewhere: make run LISTEN=127.0.0.1:8081\n")
-    return serve(address, options.threads)
+    if why := taken(legacy):
+        parser.exit(1, f"the legacy server cannot listen on {legacy}: {why}\n")
+    return serve(options, address, legacy)
 
 
 if __name__ == "__main__":

@@ -65,6 +65,28 @@ def test_a_signal_ends_both(running: tuple[subprocess.Popen[str], str], number: 
     assert program.wait(10) == 0
 
 
+def test_the_quickstart_as_the_container_runs_it(tmp_path: Path) -> None:
+    listen, legacy = free_address(), free_address()
+    text = (ROOT / "config" / "quickstart.toml").read_text()
+    assert "0.0.0.0:8080" in text
+    assert "127.0.0.1:9000" in text
+    quickstart = tmp_path / "quickstart.toml"
+    quickstart.write_text(text.replace("0.0.0.0:8080", listen).replace("127.0.0.1:9000", legacy))
+    (tmp_path / "known-clients.toml").write_bytes((ROOT / "config" / "known-clients.toml").read_bytes())
+    command = [*COMMAND, listen, "--legacy", legacy, "--config", str(quickstart)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as program:
+        assert program.stdout is not None
+        guard = threading.Timer(30, program.terminate)
+        guard.start()
+        assert any("Ctrl-C" in line for line in program.stdout)
+        with urlopen(f"http://{listen}/", timeout=5) as response:
+            assert b"through a proxy" in response.read()
+        guard.cancel()
+        program.terminate()
+        program.stdout.read()
+        assert program.wait(10) == 0
+
+
 def test_a_taken_port_is_told_in_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as holder:
         address = f"127.0.0.1:{holder.getsockname()[1]}"
