@@ -1,4 +1,4 @@
-"""What holds for every test: when a skip is a failure.
+"""What holds for every test: when a skip is a failure, and how hypothesis searches.
 
 A machine may lack a program, a kernel feature or the right to make a namespace; a test then skips and says
 what is missing. With SHIELDPROXY_NO_SKIPS=1, as in .ci/run, the machine is meant to have everything: a skip
@@ -9,6 +9,17 @@ import os
 from collections.abc import Generator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no fault of an example; a CI run that fails can be run again and fails again.
+settings.register_profile(
+    "house",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("house")
 
 NO_SKIPS = os.environ.get("SHIELDPROXY_NO_SKIPS", "") not in ("", "0")
 
