@@ -92,6 +92,10 @@ class Client:
             raise ViolationError(f"a final response where an interim one was due: {head.raw!r}")
         return head
 
+    def response_head(self) -> Response:
+        """The next head, interim or final; a body stays unread."""
+        return read_response_head(self.stream)
+
     def response(self, method: str = "GET") -> Response:
         """One final response, whole, with the interim ones before it."""
         interims: list[Response] = []

@@ -1,0 +1,102 @@
+"""Request lines that servers read in different ways (see ``tests.kit.payloads``)."""
+
+from tests.kit.payloads import BAD, EITHER, HOST, LONG, ONCE, SMUGGLED, VERSION, Case
+
+
+def _get(line: bytes) -> bytes:
+    return line + b"\r\n" + HOST + b"\r\n"
+
+
+def _lines() -> list[Case]:
+    refused = {
+        "two blanks after method": b"GET  /a HTTP/1.1",
+        "two blanks before version": b"GET /a  HTTP/1.1",
+        "blank after version": b"GET /a HTTP/1.1 ",
+        "tab after method": b"GET\t/a HTTP/1.1",
+        "tab before version": b"GET /a\tHTTP/1.1",
+        "leading blank": b" GET /a HTTP/1.1",
+        "leading tab": b"\tGET /a HTTP/1.1",
+        "vertical tab": b"GET\x0b/a HTTP/1.1",
+        "form feed": b"GET /a\x0cHTTP/1.1",
+        "blank in target": b"GET /a b HTTP/1.1",
+        "tab in target": b"GET /a\tb HTTP/1.1",
+        "NUL in target": b"GET /a\x00b HTTP/1.1",
+        "NUL in method": b"G\x00T /a HTTP/1.1",
+        "DEL in target": b"GET /a\x7fb HTTP/1.1",
+        "control in target": b"GET /a\x01b HTTP/1.1",
+        "bare CR in target": b"GET /a\rb HTTP/1.1",
+        "bare CR before version": b"GET /a\rHTTP/1.1",
+        "bare CR at the end": b"GET /a HTTP/1.1\r",
+        "method with @": b"G@T /a HTTP/1.1",
+        "method with colon": b"GET: /a HTTP/1.1",
+        "method with brackets": b"GET( /a HTTP/1.1",
+        "method with 8th bit": b"G\xc9T /a HTTP/1.1",
+        "method missing": b" /a HTTP/1.1",
+        "target missing": b"GET HTTP/1.1",
+        "target empty": b"GET  HTTP/1.1",
+        "target without a slash": b"GET a HTTP/1.1",
+        "target ?": b"GET ?a HTTP/1.1",
+        "target of a backslash": b"GET \\a HTTP/1.1",
+        "star for GET": b"GET * HTTP/1.1",
+        "star and more": b"OPTIONS *a HTTP/1.1",
+        "authority missing": b"GET http:///a HTTP/1.1",
+        "authority empty": b"GET http:// HTTP/1.1",
+        "authority with a blank": b"GET http://a b/ HTTP/1.1",
+        "port of letters": b"GET http://a:b/ HTTP/1.1",
+        "authority with backslash": b"GET http://a\\b/ HTTP/1.1",
+        "authority with @": b"GET http://test.example@evil.example/ HTTP/1.1",
+        "authority form for GET": b"GET test.example:80 HTTP/1.1",
+        "name lower case": b"GET /a http/1.1",
+        "name mixed case": b"GET /a Http/1.1",
+        "name cut": b"GET /a HTP/1.1",
+        "name blank": b"GET /a HTTP /1.1",
+        "slash missing": b"GET /a HTTP1.1",
+        "version comma": b"GET /a HTTP/1,1",
+        "version letters": b"GET /a HTTP/a.b",
+        "version one number": b"GET /a HTTP/1",
+        "version empty": b"GET /a HTTP/",
+        "version suffix": b"GET /a HTTP/1.1x",
+        "version two digits": b"GET /a HTTP/1.10",
+        "version leading zero": b"GET /a HTTP/01.1",
+        "version minus": b"GET /a HTTP/1.-1",
+        "version plus": b"GET /a HTTP/+1.1",
+        "version arabic": "GET /a HTTP/1.١".encode(),
+        "HTTP/0.9 word": b"GET /a HTTP/0.9",
+        "HTTP/2.7": b"GET /a HTTP/2.7",
+        "HTTP/2.0": b"GET /a HTTP/2.0",
+        "HTTP/3.0": b"GET /a HTTP/3.0",
+        "HTTP/9.9": b"GET /a HTTP/9.9",
+        "HTTP/0.9": b"GET /a",
+        "three words more": b"GET /a HTTP/1.1 x",
+        "colon line": b"Host: test.example",
+        "TLS hello": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        "binary": bytes(range(128, 160)),
+        "a response": b"HTTP/1.1 200 OK",
+    }
+    cases = [Case(f"line: {name}", _get(line), VERSION) for name, line in refused.items()]
+    long_target = b"GET /" + b"a" * 40000 + b" HTTP/1.1"
+    return [
+        *cases,
+        Case("line: HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", VERSION),
+        Case("line: target too long", _get(long_target), LONG),
+        Case("line: method too long", _get(b"G" * 40000 + b" /a HTTP/1.1"), LONG | {501}),
+        Case("line: bare LF", b"GET /a HTTP/1.1\n" + HOST + b"\r\n", BAD),
+        Case("line: all bare LF", b"GET /a HTTP/1.1\nHost: test.example\n\n", BAD),
+        Case("line: bare LF smuggling", b"GET /a HTTP/1.1\r\n" + HOST + b"X: y\n\n" + SMUGGLED, BAD),
+        Case("line: HTTP/1.2", _get(b"GET /a HTTP/1.2"), EITHER | VERSION),
+        Case("line: 8th bit in target", _get(b"GET /\xe4 HTTP/1.1"), EITHER),
+        Case("line: fragment", _get(b"GET /a#b HTTP/1.1"), EITHER),
+        Case("line: other scheme", _get(b"GET ftp://test.example/a HTTP/1.1"), EITHER),
+        Case("line: port too large", _get(b"GET http://test.example:99999/ HTTP/1.1"), EITHER),
+        Case("line: two slashes", _get(b"GET //other.example/a HTTP/1.1"), ONCE),
+        Case("line: unknown method", _get(b"BREW /a HTTP/1.1"), ONCE),
+        Case("line: odd method", _get(b"M-SEARCH /a HTTP/1.1"), ONCE),
+        Case("line: lower-case method", _get(b"get /a HTTP/1.1"), EITHER | {501}),
+        Case("line: percent", _get(b"GET /%00%0d%0a%2e%2e/%zz HTTP/1.1"), EITHER),
+        Case("line: dots", _get(b"GET /../../etc/passwd HTTP/1.1"), EITHER),
+        Case("line: query only", _get(b"GET /?a=http://b/ HTTP/1.1"), ONCE),
+        Case("line: brackets", _get(b'GET /a[1]{2}|3^`" HTTP/1.1'), EITHER),
+    ]
+
+
+LINES = _lines()
