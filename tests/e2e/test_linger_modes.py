@@ -1,0 +1,100 @@
+"""The other ways to let go: "timed", "kernel" and "off"."""
+
+import time
+
+import pytest
+
+from tests.e2e.conftest import Bench, Connect
+from tests.kit.client import Client, request
+from tests.kit.endings import DEBUG, QUICK, dripping, p99, page, receipt, times, whole
+from tests.kit.scene import BIG, LAST, is_held, lingering, states
+from tests.kit.sockets import FIN_WAIT1, FIN_WAIT2, eventually, unread
+
+
+def test_timed_does_not_wait_for_the_acknowledgement(bench: Bench, connect: Connect) -> None:
+    """A paused reader is let go after the gap, with its response undelivered: that is what "ack" is for."""
+    proxy = lingering(bench, size=BIG, linger="timed", timeouts={"send_idle": "10s"})
+    client = connect(proxy, rcvbuf=4096)
+    client.send(LAST)
+    line = receipt(proxy, client)
+    assert 0.25 < line["linger_seconds"] < 0.7
+    assert (line["acknowledged"], line["client_fin"]) == (False, False)
+
+
+def test_timed_ends_with_the_clients_fin_and_at_the_total(bench: Bench, connect: Connect) -> None:
+    """The rest of it is as with "ack"."""
+    proxy = lingering(bench, linger="timed", timeouts={"linger_total": "1s"})
+    polite, rude = connect(proxy), connect(proxy)
+    polite.ask(LAST)
+    rude.ask(LAST)
+    polite.close()
+    assert receipt(proxy, polite)["client_fin"] is True
+    with dripping(rude):
+        line = receipt(proxy, rude)
+    assert 0.9 < line["linger_seconds"] < 1.4
+    assert line["client_fin"] is False
+
+
+def test_kernel_closes_with_so_linger(bench: Bench, connect: Connect) -> None:
+    """The response reaches a client that reads within linger_kernel."""
+    proxy = lingering(bench, size=BIG, linger="kernel", timeouts={"linger_kernel": "5s"})
+    client = connect(proxy, rcvbuf=4096)
+    client.send(LAST)
+    assert eventually(lambda: states(client, proxy) in ([FIN_WAIT1], [FIN_WAIT2]))
+    got = whole(client)
+    assert got is not None
+    assert len(got.body) == BIG
+    receipt(proxy, client)
+    assert eventually(lambda: not is_held(client, proxy))
+
+
+def test_kernel_gives_up_on_a_paused_reader(bench: Bench, connect: Connect) -> None:
+    """close() blocks its thread for linger_kernel, and nobody else."""
+    proxy = lingering(bench, size=BIG, linger="kernel", timeouts={"linger_kernel": "1s"})
+    client = connect(proxy, rcvbuf=4096)
+    client.send(LAST)
+    assert eventually(lambda: unread(client.sock) > 0)
+    other = connect(proxy)
+    begun = time.monotonic()
+    other.ask(request())
+    assert time.monotonic() - begun < 0.5
+    line = receipt(proxy, client)
+    assert line["acknowledged"] is False
+    assert eventually(lambda: not is_held(client, proxy), 3.0)
+
+
+def test_off_closes_at_once(bench: Bench, connect: Connect) -> None:
+    """No linger: our socket is gone with the response, and a client that sends on is reset."""
+    proxy = lingering(bench, linger="off")
+    client = connect(proxy)
+    client.ask(LAST)
+    line = receipt(proxy, client)
+    assert line.get("linger_seconds", 0) < 0.05
+    assert not is_held(client, proxy)
+    client.send_or_fail(b"x")
+    assert client.ending() in ("fin", "rst")
+    assert eventually(lambda: not client.send_or_fail(b"x"))
+
+
+@pytest.mark.slow
+def test_fifty_kernel_closes_do_not_slow_the_others(bench: Bench) -> None:
+    """At most eight of them block a thread; good clients beside them: p99 at most 2 x."""
+    upstream = bench.upstream()
+    upstream.on("/stuck", page(BIG))
+    rule = [{"name": "stuck", "path": "/stuck", "linger": "kernel"}]
+    timeouts = {**QUICK, "linger_kernel": "3s"}
+    proxy = bench.proxy(upstream, log=DEBUG, timeouts=timeouts, rule=rule)
+    times(proxy.address, 50)
+    tried = []
+    for _ in range(3):
+        calm = p99(times(proxy.address, 400))
+        stuck = [Client(proxy.address, rcvbuf=4096) for _ in range(50)]
+        for client in stuck:
+            client.send(request("/stuck", fields=["Connection: close"]))
+        beside = p99(times(proxy.address, 400))
+        for client in stuck:
+            client.close()
+        tried.append((calm, beside))
+        if beside <= 2 * calm:
+            return
+    raise AssertionError(f"p99 calm and beside fifty kernel closes, three times: {tried}")

@@ -1,0 +1,81 @@
+"""Many clients that wait, and one that floods: what they cost the others."""
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Bench
+from tests.kit.client import Client, request
+from tests.kit.endings import p99, times, whole
+from tests.kit.scene import LAST, PATIENT, stage
+from tests.kit.sockets import ESTABLISHED, FIN_WAIT2, cpu_share, descriptors, eventually, of_port
+
+
+@pytest.mark.slow
+def test_a_thousand_waiting_clients_cost_nothing(bench: Bench) -> None:
+    """250 each fresh, in a head, idle, lingering: no thread, no CPU, and a good client is served at once."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4096)), hard))
+    scene = stage(bench, timeouts=PATIENT)
+    proxy = scene.proxy
+    with Client(proxy.address) as first:
+        first.ask(request())
+    threads = len(list(Path(f"/proc/{proxy.pid}/task").iterdir()))
+    before = descriptors(proxy.pid)
+    clients: list[Client] = []
+    for _ in range(250):
+        clients.append(Client(proxy.address))
+        clients.append(Client(proxy.address).send(b"GET / HTTP/1.1\r\nHost: a\r\nX: y"))
+        idle, last = Client(proxy.address), Client(proxy.address)
+        assert whole(idle.send(request())) is not None
+        assert whole(last.send(LAST)) is not None
+        clients += [idle, last]
+    assert len(of_port(scene.port, ESTABLISHED, pid=proxy.pid)) == 750
+    assert len(of_port(scene.port, FIN_WAIT2, pid=proxy.pid)) == 250
+    assert descriptors(proxy.pid) >= before + 999
+    assert cpu_share(proxy.pid) < 0.05
+    assert len(list(Path(f"/proc/{proxy.pid}/task").iterdir())) == threads
+    assert p99(times(proxy.address, 100)) < 0.1
+    for client in clients:
+        client.close()
+    assert eventually(lambda: descriptors(proxy.pid) <= before + 1, 5.0)
+
+
+FLOOD = """
+import socket, sys
+host, port = sys.argv[1].rsplit(":", 1)
+sock = socket.create_connection((host, int(port)))
+sock.sendall(b"GET / HTTP/1.1\\r\\nHost: a\\r\\nConnection: close\\r\\n\\r\\n")
+print("ready", flush=True)
+piece = bytes(262144)
+try:
+    while True:
+        sock.sendall(piece)
+except OSError:
+    pass
+"""
+
+
+@pytest.mark.slow
+def test_a_flood_into_a_linger_does_not_slow_the_others(bench: Bench) -> None:
+    """One client at full loopback speed into a linger: p99 of the others at most 2 x, or below 5 ms."""
+    scene = stage(bench, timeouts=PATIENT, limits={"linger": "64GiB"})
+    times(scene.proxy.address, 50)
+    tried = []
+    for _ in range(3):
+        calm = p99(times(scene.proxy.address, 300))
+        flood = subprocess.Popen([sys.executable, "-c", FLOOD, scene.proxy.address], stdout=subprocess.PIPE)
+        try:
+            assert flood.stdout is not None
+            flood.stdout.readline()
+            beside = p99(times(scene.proxy.address, 300))
+        finally:
+            flood.kill()
+            flood.communicate()
+        tried.append((calm, beside))
+        if beside <= max(2 * calm, 0.005):
+            return
+    raise AssertionError(f"p99 calm and beside a flood, three times: {tried}")
