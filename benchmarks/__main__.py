@@ -65,7 +65,7 @@ def main(
         console.print("missing:", line, style="yellow", markup=False)
     if require_peers and missing:
         sys.exit(3)
-    options = Options(short, frozenset(only), count or (2000 if short else 8000))
+    options = Options(short, frozenset(only), count or (2000 if short else 10000))
     environment = machine.describe(namespace=inside)
     console.print({**environment, "short": short})
     done = run_parts(console, parts or tuple(PARTS), options)

@@ -6,8 +6,10 @@ hold, and where a proxy does not keep a state at all (HAProxy closes and forgets
 is none.
 """
 
+import socket
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 
 from benchmarks import procfs
 from benchmarks.clients import holding
@@ -17,7 +19,9 @@ from benchmarks.rig import BenchError, Server
 from benchmarks.stage import Options, Proxy, Stage
 
 STATES = ("fresh", "idle", "head", "linger")
-TITLES = {"fresh": "fresh", "idle": "idle", "head": "slow head", "linger": "lingering"}
+LINE = "line"
+TITLES = {"fresh": "fresh", "idle": "idle", "head": "slow head", "linger": "lingering", LINE: "in line"}
+IN_LINE = 2000
 NAMES = (EXPRESS, "nginx", "haproxy")
 ENOUGH = 0.99
 WARM = 200
@@ -48,28 +52,35 @@ class Held:
 
 
 def held(stage: Stage, options: Options) -> Part:
-    """Every state on every proxy."""
+    """Every state on every proxy, and for shieldproxy the line in front of the upstream."""
     part = Part("held")
     found: dict[str, dict[str, Held]] = {}
     for proxy in options.wanted(NAMES):
-        for state in STATES:
+        for state in (*STATES, LINE) if proxy.name == EXPRESS else STATES:
             try:
-                found.setdefault(proxy.name, {})[state] = hold(stage, proxy, state, options.held)
+                one = hold_line(stage, proxy) if state == LINE else hold(stage, proxy, state, options.held)
             except (BenchError, OSError) as error:
                 part.failures.append(f"held {state}, {proxy.name}: {error}")
+                continue
+            found.setdefault(proxy.name, {})[state] = one
+            if proxy.name == EXPRESS and not one.valid:
+                part.failures.append(f"held {state}: {one.held} of {one.wanted} held, {one.failed} failed")
     part.data["figures"] = {name: {key: asdict(one) for key, one in by.items()} for name, by in found.items()}
     part.grids.append(grid(found, options.held))
-    ours = found.get(EXPRESS, {})
-    for state in STATES:
-        one = ours.get(state)
-        if one is not None and not one.valid:
-            part.failures.append(
-                f"held {state}, {EXPRESS}: {one.held} of {one.wanted} held, {one.failed} failed"
-            )
-        part.bars.append(Bar(f"held, {TITLES[state]}", one.each if one else None, 1024, unit=" B", digits=0))
-    base = max((one.base for one in ours.values()), default=None)
-    part.bars.append(Bar("base", None if base is None else base / 2**20, 60, unit=" MiB", digits=1))
+    part.bars += bars(found.get(EXPRESS, {}))
     return part
+
+
+def bars(ours: Mapping[str, Held]) -> list[Bar]:
+    """1,024 bytes in each state, 8 KiB in the line, 60 MiB before anybody is there."""
+    found = []
+    for state, title in TITLES.items():
+        one = ours.get(state)
+        limit = 8192 if state == LINE else 1024
+        found.append(Bar(f"held, {title}", one.each if one else None, limit, unit=" B", digits=0))
+    base = max((one.base for one in ours.values()), default=None)
+    found.append(Bar("held, base", None if base is None else base / 2**20, 60, unit=" MiB", digits=1))
+    return found
 
 
 def hold(stage: Stage, proxy: Proxy, state: str, count: int) -> Held:
@@ -78,19 +89,35 @@ def hold(stage: Stage, proxy: Proxy, state: str, count: int) -> Held:
         with holding(stage.rig, server, "idle", WARM):
             pass
         await_none(server)
-        before, kernel = procfs.memory(server.pid), procfs.tcp_memory()
-        with holding(stage.rig, server, state, count) as failed:
-            time.sleep(SETTLE)
-            after = procfs.memory(server.pid)
-            return Held(
-                wanted=count,
-                held=procfs.held(server.pid, server.port),
-                failed=failed,
-                base=before["Rss"],
-                resident=after["Rss"] - before["Rss"],
-                proportional=after["Pss"] - before["Pss"],
-                kernel=procfs.tcp_memory() - kernel,
-            )
+        return weigh(stage, server, state, count)
+
+
+def hold_line(stage: Stage, proxy: Proxy) -> Held:
+    """Whole requests before an upstream whose connections are all taken, because it never answers.
+
+    Its kernel takes the connections, nobody accepts them: a listening socket of this process.
+    """
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as silent:
+        port: int = silent.getsockname()[1]
+        with replace(stage, origin=port).proxy(proxy, patient=True, checked=False) as server:
+            return weigh(stage, server, LINE, IN_LINE)
+
+
+def weigh(stage: Stage, server: Server, state: str, count: int) -> Held:
+    """Memory before and while ``count`` connections are held."""
+    before, kernel = procfs.memory(server.pid), procfs.tcp_memory()
+    with holding(stage.rig, server, state, count) as failed:
+        time.sleep(SETTLE)
+        after = procfs.memory(server.pid)
+        return Held(
+            wanted=count,
+            held=procfs.held(server.pid, server.port),
+            failed=failed,
+            base=before["Rss"],
+            resident=after["Rss"] - before["Rss"],
+            proportional=after["Pss"] - before["Pss"],
+            kernel=procfs.tcp_memory() - kernel,
+        )
 
 
 def await_none(server: Server, limit: float = 10.0) -> None:

@@ -3,8 +3,8 @@
 Arguments: port, state, count, source address. It opens the connections one after the other, prints one JSON
 line (``{"open": n, "failed": n}``), and holds them until its standard input ends. The states are those that
 a server knows: ``fresh`` (nothing sent), ``idle`` (one request answered), ``head`` (half a head sent),
-``linger`` (the server has answered and closed its side, the client never closes), and ``drip`` (a head
-without end, a byte a second, opened again when the server gives up).
+``linger`` (the server has answered and closed its side, the client never closes), ``line`` (a request sent,
+no answer awaited), and ``drip`` (a head without end, a byte a second, opened again when the server gives up).
 """
 
 import json
@@ -20,6 +20,7 @@ from benchmarks.load import browser_head
 WAIT = 10.0
 """Seconds that a connection may take to come into its state."""
 TICK = 0.02
+IP_BIND_ADDRESS_NO_PORT = 24
 
 
 class NotHeldError(Exception):
@@ -27,8 +28,17 @@ class NotHeldError(Exception):
 
 
 def connect(port: int, source: str) -> socket.socket:
-    """A connected socket from ``source``."""
-    return socket.create_connection(("127.0.0.1", port), WAIT, (source, 0))
+    """A socket connected from ``source``; its port is chosen at connect: quick though many are taken."""
+    client = socket.socket()
+    try:
+        client.settimeout(WAIT)
+        client.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+        client.bind((source, 0))
+        client.connect(("127.0.0.1", port))
+    except OSError:
+        client.close()
+        raise
+    return client
 
 
 def fresh(_client: socket.socket, _number: int) -> None:
@@ -52,6 +62,11 @@ def linger(client: socket.socket, number: int) -> None:
     client.sendall(browser_head(number, close=True).encode())
     while client.recv(65536):
         pass
+
+
+def line(client: socket.socket, number: int) -> None:
+    """Send a whole request, wait for nothing."""
+    client.sendall(browser_head(number).encode())
 
 
 def read_response(client: socket.socket) -> None:
@@ -86,6 +101,7 @@ STATES: dict[str, Callable[[socket.socket, int], None]] = {
     "idle": idle,
     "head": head,
     "linger": linger,
+    "line": line,
     "drip": fresh,
 }
 

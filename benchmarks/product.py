@@ -11,6 +11,8 @@ from benchmarks.rig import Launch
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 KNOWN_CLIENTS = REPOSITORY / "config" / "known-clients.toml"
+WAITS = ("head", "keep_alive", "linger_gap", "linger_total", "fin_wait_1", "fin_wait_2")
+LINE_WAITS = ("queue_timeout", "response_timeout")
 EXPRESS, TASK = "shieldproxy", "shieldproxy task"
 
 
@@ -34,15 +36,8 @@ class Variant:
         """The TOML: known clients, the access log in a file, every deadline on, one worker."""
         included = [KNOWN_CLIENTS, *([self.rules] if self.rules else [])]
         include = ", ".join(json.dumps(str(path)) for path in included)
-        patience = (
-            "\n[timeouts]\n"
-            + "".join(
-                f'{key} = "{PATIENCE}s"\n'
-                for key in ("head", "keep_alive", "linger_gap", "linger_total", "fin_wait_1", "fin_wait_2")
-            )
-            if place.patient
-            else ""
-        )
+        patience = "".join(f'{key} = "{PATIENCE}s"\n' for key in WAITS) if place.patient else ""
+        line = "".join(f'{key} = "{PATIENCE}s"\n' for key in LINE_WAITS) if place.patient else ""
         return f"""include = [{include}]
 
 [server]
@@ -54,11 +49,13 @@ express = {json.dumps(self.express)}
 [log]
 access = "{place.folder}/access.log"
 error = "{place.folder}/error.log"
+
+[timeouts]
 {patience}
 [upstream.origin]
 servers = ["127.0.0.1:{place.origin}"]
 max_connections = 128
-
+{line}
 [[route]]
 upstream = "origin"
 """

@@ -39,6 +39,9 @@ LARGE_POST = Scenario(
     "large-post", "POST of 1 MiB, 16 connections", method="POST", path="/upload", body=LARGE, connections=16
 )
 
+ROUND = 1
+"""Seconds of a run: many short rounds, because what disturbs a machine lasts longer than one of them."""
+
 Rounds = Mapping[str, Sequence[Sample | None]]
 
 
@@ -81,14 +84,13 @@ def large(stage: Stage, options: Options) -> Part:
 def measure(stage: Stage, options: Options, part: Part, scenario: Scenario, names: Sequence[str]) -> Rounds:
     """Run a scenario against fresh proxies in alternating rounds; its table and data go into ``part``."""
     main = scenario is KEEPALIVE
-    count = (3 if main else 2) if options.short else (7 if main else 5)
-    seconds = 1 if options.short else 2
+    count = (3 if main else 2) if options.short else (11 if main else 7)
     with stage.cast(options.wanted(names)) as servers:
         rounds: dict[str, list[Sample | None]] = {name: [] for name in servers}
         for turn in range(count):
             order = list(servers) if turn % 2 == 0 else list(reversed(servers))
             for name in order:
-                rounds[name].append(sample(stage, part, servers[name], scenario, seconds))
+                rounds[name].append(sample(stage, part, servers[name], scenario))
     counted = {name: counters(servers[name].folder) for name in (EXPRESS, TASK) if name in servers}
     share = express_share(counted.get(EXPRESS, {}))
     part.failures += stage.take_failures()
@@ -102,10 +104,10 @@ def measure(stage: Stage, options: Options, part: Part, scenario: Scenario, name
     return rounds
 
 
-def sample(stage: Stage, part: Part, server: Server, scenario: Scenario, seconds: int) -> Sample | None:
+def sample(stage: Stage, part: Part, server: Server, scenario: Scenario) -> Sample | None:
     """One run; a run with errors is noted as a failure and gives no figure."""
     try:
-        return load.run(stage.rig, server, scenario, seconds)
+        return load.run(stage.rig, server, scenario, ROUND)
     except (BenchError, OSError) as error:
         part.failures.append(f"{scenario.name}, {server.name}: {error}")
         return None

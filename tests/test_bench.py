@@ -171,7 +171,7 @@ def test_shieldproxys_configuration_is_toml(variant: product.Variant, patient: b
     assert found["server"]["listen"] == ["127.0.0.1:8080"]
     assert found["upstream"]["origin"]["servers"] == ["127.0.0.1:9000"]
     assert found["include"] == [str(product.KNOWN_CLIENTS)]
-    assert ("timeouts" in found) is patient
+    assert found["timeouts"] == (dict.fromkeys(product.WAITS, "120s") if patient else {})
 
 
 def test_the_rules_are_a_thousand_of_four_kinds() -> None:
