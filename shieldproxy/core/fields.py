@@ -29,7 +29,6 @@ class Fault(NamedTuple):
 
 TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 VALUE: Final = rb"[\t\x20-\x7e\x80-\xff]*+"
-FIELD_LINES: Final = rb"(?:" + TOKEN + rb":" + VALUE + rb"\r\n)*+"
 
 is_token: Final = re.compile(TOKEN).fullmatch
 is_field: Final = re.compile(TOKEN + rb":" + VALUE).fullmatch
@@ -79,15 +78,6 @@ _RESPONSE_NAMES: Final = {
     b"date": DATE,
     **_HOP,
 }
-_COMMON: Final = (
-    b"Host User-Agent Connection Content-Length Content-Type Transfer-Encoding Accept Accept-Encoding "
-    b"Accept-Language Cookie Referer Origin Cache-Control Pragma Range If-Modified-Since If-None-Match "
-    b"Via Authorization Upgrade-Insecure-Requests Sec-Fetch-Dest Sec-Fetch-Mode Sec-Fetch-Site "
-    b"Sec-Fetch-User Sec-CH-UA Sec-CH-UA-Mobile Sec-CH-UA-Platform DNT Expect TE Date Server "
-    b"Last-Modified ETag Expires Vary Set-Cookie Location Accept-Ranges Content-Encoding Content-Range "
-    b"Keep-Alive X-Powered-By X-Forwarded-For X-Forwarded-Proto X-Forwarded-Host Forwarded "
-    b"X-Requested-With"
-)
 
 
 def _request_kind(name: bytes) -> int:
@@ -111,27 +101,63 @@ def _response_kind(name: bytes) -> int:
     return _RESPONSE_NAMES.get(name, PLAIN)
 
 
-class Kinds(dict[bytes, int]):
-    """From a name, as it was written, to its kind; learns the spellings that it meets."""
+class OddLine(Exception):
+    """A line is not a field line by the grammar."""
+
+
+Field = tuple[int, bytes, bytes]
+"""What a field line says: kind, lower-case name, stripped value. A bare tuple is unpacked twice as fast."""
+
+PLAIN_FIELD: Final[Field] = (PLAIN, b"", b"")
+"""Of every line that means nothing to a proxy."""
+
+# Secrets, and lines that hardly come twice, are not remembered.
+_FLEETING: Final = frozenset(
+    b"authorization cookie if-modified-since if-none-match proxy-authorization referer set-cookie "
+    b"traceparent x-request-id".split()
+)
+
+
+class KnownLines:
+    """What the field lines seen so far mean.
+
+    Most lines of most heads came before, byte for byte: looking one up costs a tenth of reading it. A line
+    that ``get`` does not find is read by ``learn``, strictly. When there is no more room, all is forgotten:
+    what is in use comes back.
+    """
 
     ROOM: Final = 4096
-    LONGEST: Final = 64
+    LONGEST: Final = 192
 
-    def __init__(self, of_lower: Callable[[bytes], int]) -> None:
-        super().__init__()
-        self._of_lower = of_lower
-        for name in _COMMON.split():
-            self[name] = self[name.lower()] = of_lower(name.lower())
+    def __init__(self, kind_of: Callable[[bytes], int]) -> None:
+        self._kind_of = kind_of
+        self._fleeting = {spelt for name in _FLEETING for spelt in (name, name.title())}
+        self._lines: dict[bytes, Field] = {}
+        self.get: Final = self._lines.get
+        """The meaning of a line, if it is known."""
 
-    def __missing__(self, name: bytes) -> int:
-        kind = self._of_lower(name.lower())
-        if len(self) < self.ROOM and len(name) <= self.LONGEST:
-            self[name] = kind
-        return kind
+    def learn(self, line: bytes) -> Field:
+        """Read a line; raises OddLine for what is not a field line by the grammar."""
+        if not is_field(line):
+            raise OddLine
+        name, _, value = line.partition(b":")
+        if name in self._fleeting:
+            return PLAIN_FIELD
+        lower = name.lower()
+        kind = self._kind_of(lower)
+        field = (kind, lower, value.strip(b" \t")) if kind else PLAIN_FIELD
+        if len(line) <= self.LONGEST and lower not in _FLEETING:
+            if len(self._lines) >= self.ROOM:
+                self._lines.clear()
+            self._lines[line] = field
+        return field
+
+    def __len__(self) -> int:
+        return len(self._lines)
 
 
-REQUEST_KINDS: Final = Kinds(_request_kind)
-RESPONSE_KINDS: Final = Kinds(_response_kind)
+REQUEST_LINES: Final = KnownLines(_request_kind)
+RESPONSE_LINES: Final = KnownLines(_response_kind)
 
 
 def field_fault(line: bytes, status: int) -> Fault:

@@ -3,9 +3,9 @@
 It decides whether a head is exactly one well-formed request and where its body ends; a head that two servers
 could read in two ways is refused. It never decides what to do with the request: that is the policy's. The
 lobby and both lanes call it for every request, so it is written for speed: one compiled pattern takes or
-leaves the whole head, one loop looks at the field names, and only the few fields that mean something to a
-proxy are read. What the pattern leaves goes to diagnose, which normalises it or names its fault; both ways
-end in ``_build``.
+leaves the request line, one loop looks each field line up among those that came before, and only the few that
+mean something to a proxy are read. What is left goes to diagnose, which normalises it or names its fault;
+both ways end in ``_build``.
 """
 
 import re
@@ -20,7 +20,16 @@ from shieldproxy.core.diagnose import (
     request_target,
     split_lines,
 )
-from shieldproxy.core.fields import CHUNKED, UNTIL_CLOSE, Fault, read_connection, read_host
+from shieldproxy.core.fields import (
+    CHUNKED,
+    PLAIN_FIELD,
+    UNTIL_CLOSE,
+    Fault,
+    Field,
+    OddLine,
+    read_connection,
+    read_host,
+)
 from shieldproxy.core.framing import is_length, request_length
 from shieldproxy.core.request import RequestHead
 from shieldproxy.core.response import ResponseHead, read_response
@@ -45,12 +54,8 @@ __all__ = [
 ]
 
 _plain: Final = re.compile(
-    rb"("
-    + fields.TOKEN
-    + rb") ((/[!-\"$->@-~]*+)(?:\?[!-\"$-~]*+)?+) HTTP/1\.([01])\r\n("
-    + fields.FIELD_LINES
-    + rb")\r\n"
-).fullmatch
+    rb"(" + fields.TOKEN + rb") ((/[!-\"$->@-~]*+)(?:\?[!-\"$-~]*+)?+) HTTP/1\.([01])\r\n"
+).match
 _blank: Final = re.compile(rb"(?:\r?\n)*+").match
 
 # Past this many passages through a shieldproxy, a request is going round in circles (RFC 9110 section 7.6).
@@ -96,14 +101,16 @@ def too_long(data: bytes | bytearray) -> Fault:
 def read_request(data: bytes, end: int) -> RequestHead | Fault:
     """Read the head ``data[:end]``, its blank line included, into one request, or say why it is none."""
     match = _plain(data, 0, end)
-    if match is None:
-        return _read_slowly(bytes(data[:end]))
-    method, target, path, minor, block = match.groups()
-    if method == b"CONNECT" or method == b"TRACE":  # noqa: PLR1714 - a set costs twice as much here
-        return _refused_method(method)
-    lines = block.split(b"\r\n")
-    lines.pop()
-    return _build(RequestHead(method, target, path, 1 if minor == b"1" else 0, lines, end), b"")
+    if match is not None and data[end - 4 : end] == b"\r\n\r\n":
+        method, target, path, minor = match.groups()
+        if method == b"CONNECT" or method == b"TRACE":  # noqa: PLR1714 - a set costs twice as much here
+            return _refused_method(method)
+        lines = data[match.end() : end - 4].split(b"\r\n")
+        try:
+            return _build(RequestHead(method, target, path, 1 if minor == b"1" else 0, lines, end), b"")
+        except OddLine:
+            pass
+    return _read_slowly(bytes(data[:end]))
 
 
 def _refused_method(method: bytes) -> Fault:
@@ -137,42 +144,39 @@ def _read_slowly(data: bytes) -> RequestHead | Fault:
 
 def _build(head: RequestHead, authority: bytes) -> RequestHead | Fault:
     """Give each field its meaning, drop what is not to be forwarded; ``authority``: of an absolute target."""
-    hosts: list[bytes] = []
+    hosts: list[tuple[bytes, bytes]] = []
     connection: bytes | None = None
     drop: list[bytes] = []
-    rare: list[tuple[int, bytes]] = []
-    kinds = fields.REQUEST_KINDS
-    lines = head.lines
-    for line in lines:
-        name, _, value = line.partition(b":")
-        kind = kinds[name]
-        if kind:
+    rare: list[tuple[bytes, Field]] = []
+    known = fields.REQUEST_LINES.get
+    for line in head.lines:
+        field = known(line)
+        if field is None:
+            field = fields.REQUEST_LINES.learn(line)
+        if field is not PLAIN_FIELD:
+            kind, _, value = field
             if kind == fields.HOST:
-                hosts.append(line)
+                hosts.append((line, value))
             elif kind == fields.USER_AGENT:
-                head.user_agent = head.user_agent or value.strip(b" \t")
+                head.user_agent = head.user_agent or value
             elif kind == fields.CONNECTION:
                 connection = value if connection is None else connection + b"," + value
                 drop.append(line)
             else:
-                rare.append((kind, line))
-    if rare:
-        fault = _read_rare(head, rare, drop)
-        if fault is not None:
-            return fault
-    fault = _read_host(head, hosts, authority)
+                rare.append((line, field))
+    fault = (_read_rare(head, rare, drop) if rare else None) or _read_host(head, hosts, authority)
     if fault is not None:
         return fault
     if drop:
-        head.lines = lines = _dropped(head.lines, drop)
+        head.lines = _dropped(head.lines, drop)
     if connection is not None:
-        options = read_connection(connection.strip(b" \t"))
+        options = read_connection(connection)
         if options.close:
             head.persistent = False
         elif options.keep_alive:
             head.persistent = True
         if options.named:
-            head.lines = fields.without(lines, options.named)
+            head.lines = fields.without(head.lines, options.named)
     return head
 
 
@@ -185,7 +189,7 @@ def _dropped(lines: list[bytes], drop: list[bytes]) -> list[bytes]:
     return [line for line in lines if line not in gone]
 
 
-def _read_host(head: RequestHead, hosts: list[bytes], authority: bytes) -> Fault | None:
+def _read_host(head: RequestHead, hosts: list[tuple[bytes, bytes]], authority: bytes) -> Fault | None:
     """Find the host (RFC 9112 sections 3.2 and 3.3): an absolute target wins over the Host field."""
     if len(hosts) != 1:
         if hosts:
@@ -196,31 +200,30 @@ def _read_host(head: RequestHead, hosts: list[bytes], authority: bytes) -> Fault
             head.lines.insert(0, b"Host: " + authority)
             head.host = read_host(authority) or b""
         return None
-    host = read_host(hosts[0][5:].strip(b" \t"))
+    line, value = hosts[0]
+    host = read_host(value)
     if host is None:
         return Fault(400, "host-bad", "a malformed Host field")
     if authority:
-        head.lines[head.lines.index(hosts[0])] = b"Host: " + authority
+        head.lines[head.lines.index(line)] = b"Host: " + authority
         host = read_host(authority) or b""
     head.host = host
     return None
 
 
-def _read_rare(head: RequestHead, rare: list[tuple[int, bytes]], drop: list[bytes]) -> Fault | None:
+def _read_rare(head: RequestHead, rare: list[tuple[bytes, Field]], drop: list[bytes]) -> Fault | None:
     """Read the fields that few requests have; ``drop`` collects the lines that are not forwarded."""
-    lengths: list[bytes] = []
+    lengths: list[tuple[bytes, bytes]] = []
     codings: list[bytes] = []
     expects: list[bytes] = []
-    forwards: list[bytes] = []
+    forwards: list[tuple[bytes, bytes]] = []
     forwarded: list[tuple[bytes, bytes]] = []
-    for kind, line in rare:
-        name, _, raw = line.partition(b":")
-        value = raw.strip(b" \t")
+    for line, (kind, name, value) in rare:
         if kind == fields.LENGTH:
-            lengths.append(line)
+            lengths.append((line, value))
             continue
         if kind == fields.MAX_FORWARDS:
-            forwards.append(line)
+            forwards.append((line, value))
             continue
         if kind == fields.VIA:
             head.hops += value.count(b"shieldproxy")
@@ -237,7 +240,7 @@ def _read_rare(head: RequestHead, rare: list[tuple[int, bytes]], drop: list[byte
         elif kind == fields.UPGRADE:
             head.upgrade = True
         elif kind == fields.FORWARDING:
-            forwarded.append((name.lower(), value))
+            forwarded.append((name, value))
     if forwarded:
         head.forwarded = tuple(forwarded)
     return (
@@ -248,15 +251,14 @@ def _read_rare(head: RequestHead, rare: list[tuple[int, bytes]], drop: list[byte
     )
 
 
-def _read_length(head: RequestHead, lines: list[bytes], codings: list[bytes]) -> Fault | None:
+def _read_length(head: RequestHead, given: list[tuple[bytes, bytes]], codings: list[bytes]) -> Fault | None:
     """Find where the body ends; a length is forwarded in its plainest form."""
-    lengths = [line.partition(b":")[2].strip(b" \t") for line in lines]
-    length = request_length(lengths, codings, head.minor)
+    length = request_length([value for _, value in given], codings, head.minor)
     if isinstance(length, Fault):
         return length
     head.length = length
-    if lines:
-        head.lines[head.lines.index(lines[0])] = b"Content-Length: %d" % length
+    if given:
+        head.lines[head.lines.index(given[0][0])] = b"Content-Length: %d" % length
     return None
 
 
@@ -270,16 +272,16 @@ def _read_expect(head: RequestHead, expects: list[bytes]) -> Fault | None:
     return None
 
 
-def _read_forwards(head: RequestHead, forwards: list[bytes]) -> Fault | None:
+def _read_forwards(head: RequestHead, given: list[tuple[bytes, bytes]]) -> Fault | None:
     """Count Max-Forwards down for OPTIONS (RFC 9110 section 7.6.2); for other methods it has no meaning."""
     if head.method != b"OPTIONS":
         return None
-    value = forwards[0].partition(b":")[2].strip(b" \t")
-    if len(forwards) > 1 or not is_length(value):
+    line, value = given[0]
+    if len(given) > 1 or not is_length(value):
         return Fault(400, "field-value", "Max-Forwards is not one decimal number")
     head.max_forwards = int(value)
     if head.max_forwards:
-        head.lines[head.lines.index(forwards[0])] = b"Max-Forwards: %d" % (head.max_forwards - 1)
+        head.lines[head.lines.index(line)] = b"Max-Forwards: %d" % (head.max_forwards - 1)
     return None
 
 

@@ -11,11 +11,11 @@ from typing import Final
 
 from shieldproxy.core import fields
 from shieldproxy.core.diagnose import fields_of, split_lines
-from shieldproxy.core.fields import UNTIL_CLOSE, Fault, read_connection
+from shieldproxy.core.fields import PLAIN_FIELD, UNTIL_CLOSE, Fault, OddLine, read_connection
 from shieldproxy.core.framing import response_length
 
 _STATUS: Final = rb"HTTP/1\.([0-9]) ([1-5][0-9][0-9])(?: (" + fields.VALUE + rb"))?+"
-_plain: Final = re.compile(_STATUS + rb"\r\n(" + fields.FIELD_LINES + rb")\r\n").fullmatch
+_plain: Final = re.compile(_STATUS + rb"\r\n").match
 _status_line: Final = re.compile(_STATUS).fullmatch
 
 NO_LENGTH: Final = frozenset((*range(100, 200), 204))
@@ -47,12 +47,14 @@ class ResponseHead:
 def read_response(data: bytes, end: int, method: bytes) -> ResponseHead | Fault:
     """Read the head ``data[:end]``, blank line included, of the response to ``method``; faults are 502."""
     match = _plain(data, 0, end)
-    if match is None:
-        return _read_slowly(bytes(data[:end]), method)
-    minor, status, phrase, block = match.groups()
-    lines = block.split(b"\r\n")
-    lines.pop()
-    return _build(ResponseHead(0 if minor == b"0" else 1, int(status), phrase or b"", lines), method)
+    if match is not None and data[end - 4 : end] == b"\r\n\r\n":
+        minor, status, phrase = match.groups()
+        lines = data[match.end() : end - 4].split(b"\r\n")
+        try:
+            return _build(ResponseHead(0 if minor == b"0" else 1, int(status), phrase or b"", lines), method)
+        except OddLine:
+            pass
+    return _read_slowly(bytes(data[:end]), method)
 
 
 def _read_slowly(data: bytes, method: bytes) -> ResponseHead | Fault:
@@ -75,24 +77,27 @@ def _build(head: ResponseHead, method: bytes) -> ResponseHead | Fault:
     codings: list[bytes] = []
     connection: bytes | None = None
     kept: list[bytes] = []
-    kinds = fields.RESPONSE_KINDS
+    known = fields.RESPONSE_LINES.get
     for line in head.lines:
-        name, _, value = line.partition(b":")
-        kind = kinds[name]
-        if not kind:
+        field = known(line)
+        if field is None:
+            field = fields.RESPONSE_LINES.learn(line)
+        if field is PLAIN_FIELD:
             kept.append(line)
-        elif kind == fields.DATE:
+            continue
+        kind, _, value = field
+        if kind == fields.DATE:
             head.date = True
             kept.append(line)
         elif kind == fields.LENGTH:
-            lengths.append(value.strip(b" \t"))
+            lengths.append(value)
         elif kind == fields.CONNECTION:
             connection = value if connection is None else connection + b"," + value
         elif kind == fields.CODING:
-            codings.append(value.strip(b" \t"))
+            codings.append(value)
     head.lines = kept
     if connection is not None or head.minor == 0:
-        options = read_connection((connection or b"").strip(b" \t"))
+        options = read_connection(connection or b"")
         head.persistent = not options.close and (head.persistent or options.keep_alive)
         if options.named:
             head.lines = fields.without(kept, options.named)
