@@ -8,15 +8,18 @@ Exit status: 0, or 1 (failed while running, or could not start), or 2 (usage or 
 
 import ipaddress
 import os
+from typing import TYPE_CHECKING
 
 import click
 
 import shieldproxy
-from shieldproxy import explaining
 from shieldproxy.config import Config, Loaded, from_arguments, load
 from shieldproxy.configplan import inert, plan
 from shieldproxy.core.address import Address
 from shieldproxy.core.plan import Plan
+
+if TYPE_CHECKING:
+    from shieldproxy.explaining import Request
 
 FAILED = 1
 MISUSED = 2
@@ -82,6 +85,8 @@ def check(config: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain(config: str, listen: str | None, as_json: bool, **facts: str) -> None:
     """Show which rules of CONFIG match a request, in order, and where each value in force comes from."""
+    from shieldproxy import explaining  # tables cost megabytes that `run` need not hold
+
     read, made, _ = _planned(load(config))
     request = _request(facts, _listen(listen, made))
     found = explaining.explained(made, request, [placed.where.file for placed in read.rules])
@@ -136,8 +141,10 @@ def _listen(text: str | None, made: Plan) -> str:
     return listen
 
 
-def _request(facts: dict[str, str], listen: str) -> explaining.Request:
+def _request(facts: dict[str, str], listen: str) -> "Request":
     """The facts of a head as the server would know them. Arguments are bytes to the operating system."""
+    from shieldproxy.explaining import Request
+
     client, path = facts["client"], facts["path"]
     if client != "unknown":
         try:
@@ -146,7 +153,7 @@ def _request(facts: dict[str, str], listen: str) -> explaining.Request:
             raise click.BadParameter(f'{error}, nor "unknown"', param_hint="--client") from None
     if not path.startswith("/") and path != "*":
         raise click.BadParameter(f'"{path}" does not begin with a slash', param_hint="--path")
-    return explaining.Request(
+    return Request(
         client=client,
         method=os.fsencode(facts["method"]),
         path=os.fsencode(path).partition(b"?")[0],

@@ -119,8 +119,15 @@ def _typed(merged: Merged, faults: Faults) -> Config | None:
         return kind() if read is None else read
 
     def placed(key: str, kind: type[T]) -> list[Placed[T]]:
-        read = [(read_table(kind, raw, where, faults), where) for raw, where in merged.lists[key]]
-        return [Placed(found, where) for found, where in read if found is not None]
+        found = []
+        for raw, where in merged.lists[key]:
+            before = len(faults)
+            read = read_table(kind, raw, where, faults)
+            # An index is hard to find in a long file, a name is not.
+            faults.tell(before, raw.get("name") if isinstance(raw, dict) and key == "rule" else None)
+            if read is not None:
+                found.append(Placed(read, where))
+        return found
 
     server, log = table("server", ServerTable), table("log", LogTable)
     upstreams = {

@@ -12,12 +12,13 @@ import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
 from shieldproxy import configtypes, units
+from shieldproxy.configtypes import quoted
 
 T = TypeVar("T", bound=msgspec.Struct)
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -68,6 +69,13 @@ class Faults(list[ConfigFault]):
         what, own, better = text.partition("; allowed: ")
         self.append(ConfigFault(where.file, where.prefix, what, better if own else allowed))
 
+    def tell(self, since: int, name: object) -> None:
+        """Add the name of a rule to the faults found in it, where it has one."""
+        if isinstance(name, str) and name:
+            self[since:] = [
+                replace(fault, wrong=f"{fault.wrong}, in rule {quoted(name)}") for fault in self[since:]
+            ]
+
 
 def dotted(prefix: str, key: str) -> str:
     """Append a key to a path, quoted as TOML would where it is no bare key."""
@@ -77,7 +85,10 @@ def dotted(prefix: str, key: str) -> str:
 
 def guess(word: str, known: Iterable[str]) -> str:
     """Return ' (did you mean "x"?)' where a known word is near, else nothing."""
-    near = difflib.get_close_matches(word, list(known), n=1)
+    known = list(known)
+    near = difflib.get_close_matches(word, known, n=1) or [
+        one for one in known if word and one.startswith(word)
+    ]
     return f' (did you mean "{near[0]}"?)' if near else ""
 
 
@@ -110,7 +121,7 @@ def shown(value: object) -> str:
         ((dt.date, dt.time), "a date or time of day"),
     ]
     if isinstance(value, str):
-        return configtypes.quoted(value)
+        return quoted(value)
     return next((name for kind, name in names if isinstance(value, kind)), type(value).__name__)
 
 
@@ -175,7 +186,9 @@ def read_value(kind: Any, meta: msgspec.Meta, raw: object, where: Where, faults:
         if not raw and (meta.extra or {}).get("some"):
             faults.add(where, "is empty", allowed(kind, meta))
         item, item_meta = unwrap(typing.get_args(kind)[0])
-        return [read_value(item, item_meta, one, where.item(at), faults) for at, one in enumerate(raw)]
+        read = [read_value(item, item_meta, one, where.item(at), faults) for at, one in enumerate(raw)]
+        # Lists hold texts only; an empty one keeps the place of what was none, so that indices stay true.
+        return ["" if one is None else one for one in read]
     if origin is dict and isinstance(raw, dict):
         names, texts = typing.get_args(kind)
         return {
