@@ -54,7 +54,8 @@ class RuleBook:
     """All rules over one base policy.
 
     Raises:
-        ValueError: A rule has a bad pattern, network, host, path, version or effect; the text names the rule.
+        ValueError: A rule has a bad pattern, network, host, path, version or effect (the text names it), or
+            the User-Agent patterns are too large together.
     """
 
     def __init__(self, rules: Sequence[Rule], base: Policy) -> None:
