@@ -1,1 +1,1 @@
-"""One thin shell for each kind of socket. Imports only core."""
+"""Sockets: one thin shell for each kind. Decides nothing; `core` decides."""

@@ -1,1 +1,1 @@
-"""The story of an exchange: phases, lanes, relay, admission. Imports net and core."""
+"""The story of an exchange: in order in `exchange`, and without a task in `express`."""

@@ -1,0 +1,56 @@
+"""How a task waits for records of the lobby: it parks on a bell, and their events ring it."""
+
+from math import inf
+from typing import Any
+
+import trio
+
+from shieldproxy.net.lobby import Lobby
+
+
+class Bell:
+    """One task's waiting place, with a deadline of the lobby's wheel. Not shared between tasks."""
+
+    __slots__ = ("_lobby", "_rung", "_task", "due", "slot")
+
+    def __init__(self, lobby: Lobby) -> None:
+        self._lobby = lobby
+        self._task: trio.lowlevel.Task | None = None
+        self._rung = False
+        self.due = inf
+        self.slot = inf
+
+    def ring(self) -> None:
+        """Wake the task if it waits; otherwise nothing: the latches tell it what happened."""
+        if self._task is not None:
+            task, self._task = self._task, None
+            self._rung = True
+            trio.lowlevel.reschedule(task)
+
+    def on_due(self, _bell: Any) -> None:
+        """The wheel's call: wake the task without a ring."""
+        if self._task is not None:
+            task, self._task = self._task, None
+            trio.lowlevel.reschedule(task)
+
+    async def wait(self, due: float) -> bool:
+        """Park until somebody rings or `due` (seconds of the lobby's clock) has passed.
+
+        Returns:
+            True if rung, False if the time is over.
+        """
+        self._rung = False
+        self._lobby.arm(self, due)
+        self._task = trio.lowlevel.current_task()
+
+        def abort(_: Any) -> trio.lowlevel.Abort:
+            self._task = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+        self.due = inf
+        return self._rung
+
+    def put_away(self) -> None:
+        """Leave the wheel; the task is done with it."""
+        self._lobby.deadlines.remove(self)

@@ -1,0 +1,180 @@
+"""Clients while they wait: fresh, in a head, idle. A record each, no task, no buffer but the head so far.
+
+A whole head is handed to `on_head`; a fault that needs no request to be seen (a head too large or too slow)
+to `on_fault`. The head's bytes are collected in the record and each is scanned once. `go_on` takes a
+connection back after an exchange, with what the client has sent meanwhile.
+
+Called by the lobby (events, deadlines), the listener (`welcome`) and proxy (`go_on`).
+"""
+
+import socket
+from collections.abc import Callable
+from typing import Final
+
+from shieldproxy.core.closing import Event, State
+from shieldproxy.core.head import end_of_head, skip_blank
+from shieldproxy.core.policy import Policy
+from shieldproxy.net.linger import Closer
+from shieldproxy.net.lobby import CHUNK, Lobby
+from shieldproxy.net.record import ERROR, FIN, HUP, IN, Door, Downstream
+
+BLANKS: Final = 64
+"""Blank lines before a request line are skipped up to so many bytes (RFC 9112 section 2.2)."""
+
+
+class Clients:
+    """The waiting clients of one worker.
+
+    Args:
+        lobby: that holds them.
+        closer: ends them.
+        policy: what holds for an address before its request is known.
+        on_head: called with the record, the bytes read, and where the head in them ends.
+        on_fault: called with the record, a status and a reason, for a head that is not whole.
+    """
+
+    def __init__(
+        self,
+        lobby: Lobby,
+        closer: Closer,
+        policy: Callable[[str], Policy],
+        on_head: Callable[[Downstream, bytes, int], None],
+        on_fault: Callable[[Downstream, int, str], None],
+    ) -> None:
+        self._lobby = lobby
+        self._closer = closer
+        self._policy = policy
+        self._on_head = on_head
+        self._on_fault = on_fault
+        self._on_waiting = self.on_waiting
+        self._on_next = self.on_next
+        self._on_due = self.on_due
+
+    def welcome(self, sock: socket.socket, peer: str, port: int, door: Door) -> Downstream:
+        """Take a new client in."""
+        lobby = self._lobby
+        now = lobby.now
+        rec = Downstream(sock, self._on_waiting, self._on_due, door, peer, port, now)
+        rec.policy = self._policy(peer)
+        lobby.add(rec)
+        lobby.arm(rec, now + rec.policy.timeouts.head)
+        return rec
+
+    def on_waiting(self, rec: Downstream, events: int) -> None:
+        """Something of a waiting client: bytes, its FIN, its reset, or only room to write."""
+        if events & (FIN | ERROR | HUP):
+            rec.latch |= events & (FIN | ERROR | HUP)
+        if not events & (IN | FIN | ERROR | HUP):
+            return
+        try:
+            data = rec.sock.recv(CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._closer.leave(rec, Event.PEER_RESET, "client", rec.phase, "reset")
+            return
+        if not data:
+            phase = rec.phase
+            self._closer.leave(rec, Event.PEER_FIN, "client", phase, "fin-in-head" if rec.buf else "fin")
+            return
+        rec.got += len(data)
+        if rec.buf:
+            self._continue_head(rec, data)
+            return
+        end = data.find(b"\r\n\r\n") + 4
+        if end != 3 and data[0] > 32:  # the common case: a whole head, and no blank line before it
+            if end > rec.policy.limits.head:
+                self._on_fault(rec, 431, "head-large")
+            else:
+                self._on_head(rec, data, end)
+            return
+        rec.since = self._lobby.now
+        self._look_for_head(rec, data, 0)
+
+    def _continue_head(self, rec: Downstream, data: bytes) -> None:
+        buf = rec.buf
+        seen = len(buf)
+        if isinstance(buf, bytes):
+            buf = bytearray(buf)
+            rec.buf = buf
+        buf += data
+        self._look_for_head(rec, buf, max(0, seen - 3))
+
+    def _look_for_head(self, rec: Downstream, buf: bytes | bytearray, start: int) -> None:
+        if buf[0] in b"\r\n":
+            blank = skip_blank(buf)
+            if blank:
+                buf, start = buf[blank:], 0
+        if not buf:
+            rec.buf = b""
+            return
+        end = end_of_head(buf, start)
+        limit = rec.policy.limits.head
+        if end > limit or (end < 0 and len(buf) > limit):
+            self._on_fault(rec, *_too_large(buf, limit))
+        elif end >= 0:
+            self._on_head(rec, bytes(buf), end)
+        else:
+            rec.buf = buf if isinstance(buf, bytearray) else bytearray(buf)
+            lobby = self._lobby
+            if start == 0:
+                lobby.arm(rec, rec.since + rec.policy.timeouts.head)
+            if len(buf) >= CHUNK:
+                lobby.again(rec)
+
+    def on_next(self, rec: Downstream, events: int) -> None:
+        """Its turn again after an exchange: a pipelined request first, then what the socket has."""
+        rec.latch |= events & (FIN | ERROR | HUP)
+        rec.on_event = self._on_waiting
+        buf, rec.buf = rec.buf, b""
+        if buf:
+            rec.since = self._lobby.now
+            self._look_for_head(rec, bytes(buf), 0)
+            if rec.state is not State.IDLE or rec.fd < 0:
+                return
+        self.on_waiting(rec, events | IN)
+
+    def go_on(self, rec: Downstream) -> None:
+        """Take a connection back after an exchange that keeps it."""
+        lobby = self._lobby
+        rec.state = State.IDLE
+        rec.since = lobby.now
+        rec.on_due = self._on_due
+        due = lobby.now + rec.policy.timeouts.keep_alive
+        rec.due = due
+        if due < rec.slot:
+            lobby.arm(rec, due)
+        latch = rec.latch
+        if rec.buf or latch & (IN | FIN | ERROR | HUP):
+            rec.latch = latch & ~IN
+            rec.on_event = self._on_next
+            lobby.again(rec, latch)
+        else:
+            rec.on_event = self._on_waiting
+
+    def on_due(self, rec: Downstream) -> None:
+        """A waiting client's time is over."""
+        if rec.buf:
+            self._on_fault(rec, 408, "head-timeout")
+            return
+        self.dismiss(rec, Event.EXPIRED, "keep-alive-timeout" if rec.served else "head-timeout")
+
+    def dismiss(self, rec: Downstream, event: Event, reason: str) -> None:
+        """End a client that waits without a byte of a request, unless one has come at this very moment."""
+        try:
+            data = rec.sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            data = b""
+        except OSError:
+            self._closer.leave(rec, Event.PEER_RESET, "client", rec.phase, "reset")
+            return
+        if data:
+            self.on_waiting(rec, IN)
+            return
+        self._closer.leave(rec, event, "proxy", rec.phase, reason)
+
+
+def _too_large(buf: bytes | bytearray, limit: int) -> tuple[int, str]:
+    """Which part of a head is too large: the target (414) or the fields (431)."""
+    line = buf.find(b"\n", 0, limit)
+    return (414, "target-long") if line < 0 else (431, "head-large")

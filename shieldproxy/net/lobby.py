@@ -1,0 +1,199 @@
+"""The lobby: one epoll that holds every connection, waiting or worked on.
+
+Each descriptor is registered once, edge-triggered, for its life. `turn` takes one batch of events and
+calls each record's `on_event`; `run` does so for ever, awaiting the epoll itself through trio, so that a
+thousand waiting clients cost no task. Deadlines come from one wheel, through a second small task.
+
+The lobby decides nothing about HTTP and knows no phases: the functions in the records do. What it does
+see to, because each was seen to go wrong (design, "Rules of the lobby"):
+
+- nothing is closed or accepted inside a batch: a descriptor that is freed and reused within one batch
+  would get the old connection's events. `close` marks at once, and closes after the batch;
+- an exception in one record ends that record and not the batch: the rest of an edge-triggered batch would
+  be lost for ever;
+- one batch has at most 256 events, then trio's other tasks run; a record that has more to read than its
+  share stands in the ready list and is called again in the next turn.
+"""
+
+import select
+import socket
+from collections.abc import Callable
+from math import inf
+from typing import Any, Final
+
+import trio
+
+from shieldproxy.net.deadlines import Deadlines
+from shieldproxy.net.record import IN, WATCHED, Record
+
+BATCH: Final = 256
+ROUND: Final = 1024
+"""Events that a round may take from the epoll before trio's other tasks run, when it never runs dry."""
+READS_A_TURN: Final = 16
+CHUNK: Final = 64 * 1024
+
+
+class Lobby:
+    """One worker's epoll, records and deadlines.
+
+    Args:
+        clock: seconds, never backwards; trio's own in service.
+        fault: called with a record and the exception that its function raised; it closes the record.
+        limit: the highest number of descriptors of this process.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float], fault: Callable[[Any, Exception], None], limit: int
+    ) -> None:
+        self.clock = clock
+        self.now = clock()
+        self.deadlines = Deadlines()
+        self.epoll = select.epoll()
+        self.ready: dict[Record, int] = {}
+        self.between: list[Callable[[], None]] = []
+        """Called between batches, where descriptors may come and go: the listeners' accept."""
+        self.discarded = memoryview(bytearray(CHUNK))
+        self.turns = 0
+        self._fault = fault
+        self._records: list[Record | None] = [None] * limit
+        self._doomed: list[tuple[socket.socket, Callable[[socket.socket], None] | None]] = []
+        self._in_batch = False
+        self._alarm: trio.CancelScope | None = None
+        self._alarm_at = inf
+
+    # records
+
+    def add(self, record: Record, events: int = WATCHED) -> None:
+        """Register a record's descriptor, once for its life."""
+        fd = record.fd
+        if fd >= len(self._records):
+            self._records.extend([None] * (fd + 1 - len(self._records)))
+        self._records[fd] = record
+        self.epoll.register(fd, events)
+
+    def close(self, record: Record, how: Callable[[socket.socket], None] | None = None) -> None:
+        """Forget a record now, and close its socket as soon as no batch can name its descriptor.
+
+        Args:
+            record: closed already means nothing is done.
+            how: what closes the socket; ``socket.close`` if None.
+        """
+        fd = record.fd
+        if fd < 0 or self._records[fd] is not record:
+            return
+        self._records[fd] = None
+        record.fd = -1
+        self.deadlines.remove(record)
+        self.ready.pop(record, None)
+        self._doomed.append((record.sock, how))
+        if not self._in_batch:
+            self._bury()
+
+    def alive(self, record: Record) -> bool:
+        """Whether the record is still held."""
+        return record.fd >= 0
+
+    def again(self, record: Record, events: int = IN) -> None:
+        """Call the record once more in the next turn: its share of this one is used up."""
+        self.ready[record] = self.ready.get(record, 0) | events
+
+    def all(self) -> list[Record]:
+        """Every record that is held, in the order of descriptors."""
+        return [record for record in self._records if record is not None]
+
+    # deadlines
+
+    def arm(self, record: Any, due: float) -> None:
+        """Set the deadline of a record (or of a bell), in seconds of the lobby's clock."""
+        record.due = due
+        if due < record.slot:
+            self.deadlines.arm(record, due)
+            if record.slot < self._alarm_at:
+                self._wake_at(record.slot)
+
+    def _wake_at(self, at: float) -> None:
+        self._alarm_at = at
+        if self._alarm is not None:
+            self._alarm.deadline = at
+
+    async def keep_time(self) -> None:
+        """Fire deadlines, for ever; the second of the lobby's two tasks."""
+        while True:
+            self._alarm_at = self.deadlines.next_slot()
+            with trio.CancelScope(deadline=self._alarm_at) as self._alarm:
+                await trio.sleep_forever()
+            self._alarm = None
+            await trio.lowlevel.checkpoint()
+            self.fire()
+
+    def fire(self) -> None:
+        """Call `on_due` of every record whose deadline has passed."""
+        self.now = now = self.clock()
+        for record in self.deadlines.expire(now):
+            if record.due <= now:  # an earlier one of this list may have moved it
+                record.due = inf
+                self._guard(record, record.on_due, record)
+
+    # events
+
+    async def run(self) -> None:
+        """Take turns for ever."""
+        while True:
+            if self.ready:
+                await trio.lowlevel.checkpoint()
+            else:
+                await trio.lowlevel.wait_readable(self.epoll.fileno())
+            taken = 0
+            while taken < ROUND:
+                count = self.turn()
+                taken += count
+                if count < 8:  # nearly dry: trio waits for more at less cost than we ask
+                    break
+
+    def turn(self) -> int:
+        """Take one batch of events, then do what may only be done between batches; return its size."""
+        self.turns += 1
+        self.now = self.clock()
+        records = self._records
+        events = self.epoll.poll(0, BATCH)
+        self._in_batch = True
+        for fd, happened in events:
+            record = records[fd]
+            if record is not None:
+                try:
+                    record.on_event(record, happened)
+                except Exception as exc:  # noqa: BLE001 - one record's defect must not cost the batch
+                    self._fault(record, exc)
+        if self.ready:
+            ready, self.ready = self.ready, {}
+            for record, happened in ready.items():
+                if record.fd >= 0:
+                    self._guard(record, record.on_event, record, happened)
+        self._in_batch = False
+        if self._doomed:
+            self._bury()
+        if self.between:
+            between, self.between = self.between, []
+            for call in between:
+                call()
+        return len(events)
+
+    def _guard(self, record: Any, call: Callable[..., None], *args: Any) -> None:
+        try:
+            call(*args)
+        except Exception as exc:  # noqa: BLE001 - as in a batch
+            self._fault(record, exc)
+
+    def _bury(self) -> None:
+        doomed, self._doomed = self._doomed, []
+        for sock, how in doomed:
+            if how is None:
+                sock.close()
+            else:
+                how(sock)
+
+    def shut(self) -> None:
+        """Close whatever is left, and the epoll."""
+        for record in self.all():
+            self.close(record)
+        self.epoll.close()

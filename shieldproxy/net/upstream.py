@@ -1,0 +1,114 @@
+"""Connecting to a legacy server, without ever blocking the loop: names are resolved in a thread."""
+
+import errno
+import os
+import socket
+from typing import Any, Final
+
+import trio
+
+from shieldproxy.net.bell import Bell
+from shieldproxy.net.lobby import Lobby
+from shieldproxy.net.pool import AVOID, Server
+from shieldproxy.net.record import ERROR, HUP, OUT, Upstream
+
+KEEP_NAME: Final = 10.0
+"""Seconds for which the addresses of a name are used again."""
+
+
+class ConnectFailed(Exception):
+    """No connection; `reason` is "refused", "timeout", "unresolved" or "unreachable"."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+async def connect(lobby: Lobby, bell: Bell, server: Server, deadline: float) -> Upstream:
+    """Connect to a server, trying each address of its name.
+
+    Args:
+        lobby: registers the connection.
+        bell: the caller's.
+        server: where a place was granted.
+        deadline: in seconds of the lobby's clock, for all of it.
+
+    Raises:
+        ConnectFailed: with the reason of the last address tried.
+    """
+    failure = ConnectFailed("unresolved", f"{server.name} has no address")
+    try:
+        for family, address in await _addresses(lobby, server, deadline):
+            try:
+                return await _connect_one(lobby, bell, server, family, address, deadline)
+            except ConnectFailed as exc:
+                failure = exc
+    except ConnectFailed as exc:
+        failure = exc
+    server.avoid_until = lobby.now + AVOID
+    raise failure
+
+
+async def _addresses(lobby: Lobby, server: Server, deadline: float) -> tuple[tuple[int, Any], ...]:
+    """Where to connect to: (family, socket address) pairs."""
+    address = server.address
+    if address.is_unix:
+        return ((socket.AF_UNIX, address.path),)
+    if not address.is_name:
+        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+        return ((family, (address.host, address.port)),)
+    now = lobby.clock()
+    if now >= server.resolved_until:
+        with trio.move_on_after(max(0.0, deadline - now)):
+            try:
+                found = await trio.socket.getaddrinfo(
+                    address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
+                )
+            except OSError as exc:
+                raise ConnectFailed("unresolved", f"{address.host}: {exc.strerror or exc}") from exc
+            server.resolved = tuple((family, sockaddr) for family, _, _, _, sockaddr in found)
+            server.resolved_until = lobby.clock() + KEEP_NAME
+            return server.resolved
+        raise ConnectFailed("timeout", f"{address.host}: no answer to the look-up of the name")
+    return server.resolved
+
+
+async def _connect_one(
+    lobby: Lobby, bell: Bell, server: Server, family: int, address: Any, deadline: float
+) -> Upstream:
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    except OSError as exc:
+        raise ConnectFailed("unreachable", exc.strerror or str(exc)) from exc
+    if family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    code = sock.connect_ex(address)
+    if code not in (0, errno.EINPROGRESS):
+        sock.close()
+        raise ConnectFailed(_reason(code), f"{server.name}: {os.strerror(code)}")
+
+    def on_event(record: Upstream, events: int) -> None:
+        record.latch |= events
+        bell.ring()
+
+    up = Upstream(sock, on_event, lobby.close, server, lobby.now)
+    lobby.add(up)
+    try:
+        while code and not up.latch & (OUT | ERROR | HUP):
+            if not await bell.wait(deadline) and lobby.now >= deadline:
+                raise ConnectFailed("timeout", f"{server.name}: not connected within the connect_timeout")
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise ConnectFailed(_reason(code), f"{server.name}: {os.strerror(code)}")
+    except BaseException:
+        lobby.close(up)
+        raise
+    up.latch = 0
+    return up
+
+
+def _reason(code: int) -> str:
+    if code in (errno.ECONNREFUSED, errno.ENOENT):
+        return "refused"
+    return "timeout" if code == errno.ETIMEDOUT else "unreachable"

@@ -1,0 +1,109 @@
+"""The door: who is let in when, and who has to leave for it.
+
+`Gate.welcome` stands between the listeners and the lobby. With every place taken it evicts the client that
+costs least to lose (`core.eviction`); if there is none, the newcomer is told 503, on a place of a small
+reserve, and lingers like anybody else.
+"""
+
+import socket
+from typing import Final
+
+from shieldproxy.core.closing import Event, State
+from shieldproxy.core.eviction import NEVER, rank
+from shieldproxy.net.downstream import Clients
+from shieldproxy.net.record import Door, Downstream
+from shieldproxy.proxy.express import Express
+from shieldproxy.proxy.house import House
+
+RESERVE: Final = 256
+"""Places beyond max_connections, for those who are refused."""
+SCAN_EVERY: Final = 0.05
+"""Seconds between two looks over all connections when there are many."""
+MANY: Final = 1000
+
+
+class Gate:
+    """Counts the clients of one worker and keeps them within max_connections."""
+
+    def __init__(self, house: House, clients: Clients, express: Express, most: int) -> None:
+        self._house = house
+        self._clients = clients
+        self._express = express
+        self._most = most
+        self._candidates: list[tuple[int, float, Downstream]] = []
+        self._scanned = -1.0
+
+    def welcome(self, sock: socket.socket, peer: str, port: int, door: Door) -> None:
+        """Take a client in, if need be in the place of another."""
+        house = self._house
+        refuse = house.held >= self._most and not self._evict()
+        if refuse and house.held >= self._most + RESERVE:
+            house.counts["turned_away"] += 1
+            sock.close()
+            return
+        house.held += 1
+        house.counts["accepted"] += 1
+        rec = self._clients.welcome(sock, peer, port, door)
+        if refuse:
+            house.counts["refused_full"] += 1
+            self._express.fault(rec, 503, "connection-limit")
+
+    def _evict(self) -> bool:
+        """Free one place; False if nobody can be asked to leave."""
+        house = self._house
+        now = house.lobby.now
+        if not self._candidates:
+            if house.held > MANY and now < self._scanned + SCAN_EVERY:
+                return False
+            self._scan(now)
+        while self._candidates:
+            place, since, rec = self._candidates.pop()
+            if rec.fd >= 0 and rec.since == since and self._rank(rec, now) <= place:
+                house.counts["evicted"] += 1
+                house.closer.leave(rec, Event.EVICTED, "proxy", rec.phase, "evicted")
+                return True
+        return False
+
+    def _scan(self, now: float) -> None:
+        self._scanned = now
+        found = [
+            (place, rec.since, rec)
+            for rec in house_clients(self._house)
+            if (place := self._rank(rec, now)) != NEVER
+        ]
+        found.sort(key=lambda entry: entry[:2], reverse=True)
+        self._candidates = found
+
+    def _rank(self, rec: Downstream, now: float) -> int:
+        linger = rec.linger
+        return rank(
+            rec.phase,
+            acknowledged=linger is not None and linger.acked_at <= now,
+            age=now - rec.since,
+            head_timeout=rec.policy.timeouts.head,
+        )
+
+
+def house_clients(house: House) -> list[Downstream]:
+    """Every client's record that is held."""
+    return [rec for rec in house.lobby.all() if isinstance(rec, Downstream)]
+
+
+def dismiss_waiting(house: House, clients: Clients) -> None:
+    """Close every client that waits without a byte of a request (the drain's beginning)."""
+    for rec in house_clients(house):
+        if rec.state is State.IDLE and not rec.buf:
+            clients.dismiss(rec, Event.STOPPED, "drain")
+
+
+def unfinished(house: House) -> int:
+    """How many connections a drain still waits for."""
+    return house.active + sum(1 for rec in house_clients(house) if rec.state is not State.IDLE or rec.buf)
+
+
+def stop_all(house: House) -> None:
+    """End whatever is left, at once (the drain's end)."""
+    for rec in house_clients(house):
+        house.closer.leave(rec, Event.STOPPED, "proxy", rec.phase, "drain-timeout")
+    for group in house.groups.values():
+        group.close_idle()

@@ -1,0 +1,117 @@
+"""Answers to clients, for both lanes: what of the upstream's response goes on, and how; refusals of our own."""
+
+from typing import Final
+
+from shieldproxy.core import forward
+from shieldproxy.core.fields import Fault
+from shieldproxy.core.head import CHUNKED, UNTIL_CLOSE, RequestHead, ResponseHead, end_of_head, read_response
+from shieldproxy.net.record import FIN
+from shieldproxy.proxy.house import House
+from shieldproxy.proxy.state import Exchange
+
+FITS: Final = 64 * 1024
+"""A response body of a known length up to this is collected, and sent in one piece with its head."""
+
+
+def speaks_10(ex: Exchange, head: RequestHead) -> bool:
+    """Whether the request counts as an HTTP/1.0 one."""
+    return head.minor == 0 or ex.policy.request_version == "1.0"
+
+
+def may_keep(house: House, ex: Exchange) -> bool:
+    """Whether the client's connection may serve another request after this one."""
+    head = ex.head
+    if house.draining or ex.rec.latch & FIN:
+        return False
+    if not ex.policy.keep_alive or not head.persistent:
+        return False
+    return head.minor == 0 or ex.policy.request_version is None
+
+
+def parse(ex: Exchange, data: bytes, method: bytes) -> tuple[ResponseHead, int] | Fault | None:
+    """Read a response head at the start of `data`.
+
+    Returns:
+        The head and where the body begins; a fault, to be answered with 502; None if more is needed.
+    """
+    end = data.find(b"\r\n\r\n") + 4
+    if end == 3:
+        end = end_of_head(data, 0)
+    limit = ex.policy.limits.response_head
+    if end < 0:
+        return Fault(502, "response-head-large", "") if len(data) > limit else None
+    if end > limit:
+        return Fault(502, "response-head-large", "")
+    resp = read_response(data, end, method)
+    if isinstance(resp, Fault):
+        return resp
+    if resp.status == 101:
+        return Fault(502, "unasked-upgrade", "")
+    return resp, end
+
+
+def compose(house: House, ex: Exchange, head: RequestHead, resp: ResponseHead, *, whole: bool) -> bytes:
+    """Decide framing and persistence towards the client and return the response's head for it.
+
+    Args:
+        house: the worker's.
+        ex: its `keep`, `framing` and `status` are set.
+        head: of the request.
+        resp: of the upstream.
+        whole: whether the request's body has been taken in full; if not, the connection has to end.
+    """
+    framing = resp.length
+    keep = whole and may_keep(house, ex)
+    old = ex.policy.response_version is not None
+    if framing < 0:
+        if speaks_10(ex, head) or old:
+            framing, keep = UNTIL_CLOSE, False
+        else:
+            framing = CHUNKED
+    ex.keep = keep
+    ex.status = resp.status
+    connection = b"close" if not keep else b"keep-alive" if head.minor == 0 or old else b""
+    out = forward.response_head(
+        resp,
+        ex.route,
+        minor10=old,
+        framing=framing,
+        connection=connection,
+        date=b"" if resp.date else house.log.date(),
+        request_id=ex.id.encode() if ex.id else None,
+    )
+    ex.head_out += len(out)
+    return out
+
+
+def refusal(
+    house: House, ex: Exchange, status: int, reason: str, detail: str = "", *, retry_after: int | None = None
+) -> bytes:
+    """Return an answer of our own and note it in the exchange. `ex.keep` is the caller's to set before."""
+    head = ex.head
+    old = ex.policy.response_version is not None
+    connection = b"close"
+    if ex.keep:
+        connection = b"keep-alive" if old or (head.minor == 0) else b""
+    ex.status = status
+    out = forward.own_response(
+        status,
+        reason,
+        detail,
+        connection=connection,
+        date=house.log.date(),
+        head_only=head.method == b"HEAD",
+        minor10=old,
+        retry_after=retry_after,
+    )
+    ex.head_out += out.index(b"\r\n\r\n") + 4
+    return out
+
+
+def forwards_interim(ex: Exchange, head: RequestHead, status: int) -> bool:
+    """Whether this client is shown an interim response (RFC 9110 section 15.2)."""
+    if speaks_10(ex, head) or ex.policy.response_version is not None:
+        return False
+    if status == 100:
+        return ex.policy.interim != "none" and not head.expect  # who expects one has had ours
+    return ex.policy.interim == "all"

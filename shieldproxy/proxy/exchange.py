@@ -1,0 +1,244 @@
+"""The story of an exchange that is not plain, in order: a lease, the request up, the response down, the end.
+
+One task tells it for one exchange. It starts wherever the express lane left off, looks at what was latched
+meanwhile, and leaves the client's connection to the lobby again. Every wait has a deadline; nothing is
+shielded. `serve` is the whole story; the functions around it are its steps.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from shieldproxy.core.closing import Event
+from shieldproxy.core.retry import may_retry
+from shieldproxy.net.pool import Grant, Server
+from shieldproxy.net.record import ERROR, FIN, HUP, IN, OUT, Upstream
+from shieldproxy.net.upstream import ConnectFailed, connect
+from shieldproxy.proxy.answer import may_keep, refusal
+from shieldproxy.proxy.house import House
+from shieldproxy.proxy.relay import Ended, Relay, UpstreamClosed
+from shieldproxy.proxy.state import Exchange
+
+NAME: Final = "shieldproxy exchange"
+RETRY_AFTER: Final = 5
+"""Seconds, in a 503: about what a line takes to move on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an exchange ends whose answer, the upstream's or ours, reaches the client whole."""
+
+    outcome: str
+    by: str
+    phase: str
+    reason: str
+
+
+SERVED: Final = Ending("served", "upstream", "relay", "done")
+
+
+async def serve(house: House, ex: Exchange, ending: Ending | None = None) -> None:
+    """Serve one promoted exchange to its end.
+
+    Args:
+        house: the worker's.
+        ex: from the express lane, with all that was read and written so far.
+        ending: known already if only bytes for the client are left.
+    """
+    try:
+        if ending is None:
+            ending = await _answer(house, ex)
+        if ex.to_down:
+            await Relay(house, ex).flush()
+    except Ended as exc:
+        _let_go(ex)
+        _give_up(house, ex, exc)
+    else:
+        _let_go(ex)
+        finish(house, ex, ending)
+    finally:
+        _let_go(ex)
+
+
+async def _answer(house: House, ex: Exchange) -> Ending:
+    """Bring the upstream's response to the client; an answer of ours, if there can be none."""
+    try:
+        while True:
+            await _lease(house, ex)
+            try:
+                await Relay(house, ex).run()
+            except UpstreamClosed as exc:
+                _again(ex, exc)
+            else:
+                return SERVED
+    except Ended as exc:
+        if exc.status < 400 or exc.status == 499 or ex.resp is not None or ex.rec.latch & (ERROR | HUP):
+            raise
+        _leave_upstream(ex)
+        ex.keep = False
+        ex.to_down = refusal(
+            house,
+            ex,
+            exc.status,
+            exc.reason,
+            exc.detail,
+            retry_after=RETRY_AFTER if exc.status == 503 else None,
+        )
+        return refused(exc.by, exc.phase, exc.reason)
+
+
+def _again(ex: Exchange, exc: UpstreamClosed) -> None:
+    """Send a request again whose reused connection was dead, or pass the fault on."""
+    up, group, head = ex.up, ex.group, ex.head
+    if up is None:
+        raise exc
+    if not may_retry(
+        method=head.method,
+        reused=up.uses > 1,
+        answered=ex.answered,
+        replayable=ex.body_in == 0 and head.length >= 0,
+        retries=ex.retries,
+    ):
+        raise exc
+    ex.retries += 1
+    ex.up = None
+    ex.place = group.vacate(up)
+    ex.to_up = ex.request
+
+
+async def _lease(house: House, ex: Exchange) -> None:
+    """Have a connection to the upstream: from the pool, by waiting in line, or a fresh one."""
+    group, bell, lobby = ex.group, ex.bell, house.lobby
+    if ex.up is not None or ex.resp is not None:
+        return
+    assert bell is not None  # noqa: S101 - promoted
+    deadline = lobby.clock() + group.spec.queue_timeout
+    if ex.place is None:
+        ex.granted = group.enter(ex)
+        while ex.granted is None:
+            if ex.rec.latch & (ERROR | HUP):
+                raise Ended("client", "admission", "reset", 499)
+            if not await bell.wait(deadline) and ex.granted is None:
+                raise Ended("proxy", "admission", "queue-timeout", 503)
+        if isinstance(ex.granted, Server):
+            ex.place = ex.granted
+        else:
+            ex.up = ex.granted
+        ex.granted = None
+    if ex.place is not None:
+        ex.up = await _connect(house, ex, ex.place)
+    ex.place = None
+    up = ex.up
+    assert up is not None  # noqa: S101 - granted or connected
+    up.exchange = ex
+    ex.server = up.server
+    up.on_event = on_event
+    up.latch |= IN | OUT
+    ex.to_up = ex.request
+
+
+async def _connect(house: House, ex: Exchange, place: Server) -> Upstream:
+    """Connect to the server, or to another one of the upstream if it cannot be reached."""
+    group, lobby = ex.group, house.lobby
+    assert ex.bell is not None  # noqa: S101 - promoted
+    tried = 0
+    while True:
+        ex.server = place
+        tried += 1
+        try:
+            up = await connect(lobby, ex.bell, place, lobby.clock() + group.spec.connect_timeout)
+        except ConnectFailed as exc:
+            other = group.place(shun=place) if tried < len(group.servers) else None
+            ex.place = other
+            group.free(place)
+            if other is None:
+                status = 504 if exc.reason == "timeout" else 502
+                raise Ended("upstream", "connect", f"connect-{exc.reason}", status, exc.detail) from exc
+            place = other
+        else:
+            up.uses = 1
+            return up
+
+
+# the ends
+
+
+def refused(by: str, phase: str, reason: str) -> Ending:
+    """The ending of an exchange that is answered by us."""
+    return Ending("failed" if by == "upstream" else "refused", by, phase, reason)
+
+
+def finish(house: House, ex: Exchange, ending: Ending) -> None:
+    """The last byte for the client is in its socket: into the books, and on or off with the connection."""
+    house.conclude(ex, ending.outcome, ending.by, ending.phase, ending.reason)
+    if ex.keep and not house.draining:
+        house.go_on(ex.rec)
+    elif ending is SERVED:
+        end(house, ex)
+    else:
+        house.closer.end(ex.rec, ending.by, "exchange", ending.reason)
+
+
+def end(house: House, ex: Exchange) -> None:
+    """A response is out, and the connection ends: say by whose wish."""
+    head = ex.head
+    if ex.rec.latch & FIN:
+        by, reason = "client", "half-close"
+    elif house.draining:
+        by, reason = "proxy", "drain"
+    elif not head.persistent:
+        by, reason = "client", "close-asked"
+    elif may_keep(house, ex):
+        by, reason = "upstream", "early-response" if ex.framing >= 0 else "until-close"
+    else:
+        by, reason = "proxy", "rule"
+    house.closer.end(ex.rec, by, "exchange", reason)
+
+
+def _give_up(house: House, ex: Exchange, exc: Ended) -> None:
+    """The client cannot be given a whole response: a reset tells it so."""
+    rec = ex.rec
+    ex.status = ex.status or exc.status or 499
+    if exc.reason == "reset" or rec.latch & (ERROR | HUP):
+        event = Event.PEER_RESET
+    else:
+        event = {"vanished": Event.VANISHED, "send-idle": Event.STALLED}.get(exc.reason, Event.TRUNCATED)
+    outcome = "failed" if exc.by == "upstream" else "aborted"
+    house.conclude(ex, outcome, exc.by, exc.phase, exc.reason)
+    house.closer.leave(rec, event, exc.by, "exchange", exc.reason)
+
+
+def _leave_upstream(ex: Exchange) -> None:
+    up = ex.up
+    if up is not None:
+        ex.up = None
+        ex.group.abandon(up)
+
+
+def _let_go(ex: Exchange) -> None:
+    """Give back whatever the exchange still holds, however it ended."""
+    group = ex.group
+    group.quit(ex)
+    _leave_upstream(ex)
+    granted, ex.granted = ex.granted, None
+    place, ex.place = ex.place, None
+    if isinstance(granted, Server):
+        group.free(granted)
+    elif granted is not None:
+        group.release(granted)
+    if place is not None:
+        group.free(place)
+
+
+def on_grant(ex: Exchange, granted: Grant) -> None:
+    """The line's call: what it grants, to a waiting task."""
+    ex.granted = granted
+    if ex.bell is not None:
+        ex.bell.ring()
+
+
+def on_event(record: Any, events: int) -> None:
+    """The lobby's call for both sockets of a task's exchange: latch, and wake it."""
+    record.latch |= events
+    ex = record.exchange
+    if ex is not None and ex.bell is not None:
+        ex.bell.ring()

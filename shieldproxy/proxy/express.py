@@ -1,0 +1,372 @@
+"""The express lane: a plain exchange, from epoll event to epoll event, without a task.
+
+Plain is: the request is whole in the buffer, the upstream has an idle connection (or the exchange waits in
+line for one), and the response has a known length that fits the buffers. `begin` asks, `_on_upstream`
+answers. Whatever turns out not to be plain, at any point, is promoted: the exchange goes to a task with all
+that was read and written so far (`exchange.serve`). What to send, whom to keep and when to retry is decided
+by the same functions in both lanes; this file adds only the order of I/O.
+
+The lobby calls it: `begin` with a whole head, the others as `on_event` and `on_due` of records.
+"""
+
+from functools import partial
+from typing import Any, Final
+
+from shieldproxy.core import forward
+from shieldproxy.core.closing import Event, State
+from shieldproxy.core.fields import Fault
+from shieldproxy.core.head import RequestHead, judge_request, read_request
+from shieldproxy.core.retry import may_retry
+from shieldproxy.net.bell import Bell
+from shieldproxy.net.lobby import CHUNK
+from shieldproxy.net.pool import Grant, Server
+from shieldproxy.net.record import ERROR, FIN, HUP, IN, OUT, Downstream, Upstream
+from shieldproxy.proxy import exchange
+from shieldproxy.proxy.answer import FITS, compose, parse, refusal
+from shieldproxy.proxy.house import House
+from shieldproxy.proxy.identity import new_id
+from shieldproxy.proxy.state import Bytes, Exchange
+
+
+class Express:
+    """The express lane of one worker."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._lobby = house.lobby
+        self._on_busy = self.on_busy
+        self._on_upstream = self.on_upstream
+        self._on_upstream_due = self.on_upstream_due
+        self._on_line_due = self.on_line_due
+        self._on_grant = self.on_grant
+
+    # a request
+
+    def begin(self, rec: Downstream, data: bytes, end: int) -> None:
+        """Serve the request whose head is ``data[:end]``; what follows it is its body and later requests."""
+        house, lobby = self._house, self._lobby
+        now = lobby.now
+        rec.state = State.ACTIVE
+        rec.on_event = self._on_busy
+        rec.due = _NEVER
+        house.active += 1
+        ex = Exchange(rec, now, house.nowhere)
+        rec.exchange = ex
+        head = read_request(data, end)
+        if isinstance(head, Fault):
+            self.refuse(ex, head.status, "head", head.reason, head.detail)
+            return
+        ex.head = head
+        length = head.length
+        stop = end + length
+        plain = 0 <= length <= len(data) - end
+        rec.buf = data[stop:] if plain else data[end:]
+        if not self._admit(ex, head, plain):
+            return
+        group = ex.group
+        body = data[end:stop] if plain and length else b""
+        ex.request = self._request_of(ex, head) + body
+        ex.whole = plain
+        if not house.express:
+            self.promote(ex, "off")
+            return
+        if not plain or (head.expect and length):
+            self.promote(ex, "chunked" if length < 0 else "expect" if head.expect else "body")
+            return
+        up = group.take()
+        if up is not None:
+            self._send(ex, up)
+            return
+        ex.grant = self._on_grant
+        granted = group.enter(ex)
+        if granted is None:
+            rec.on_due = self._on_line_due
+            lobby.arm(rec, now + group.spec.queue_timeout)
+        else:
+            self.on_grant(ex, granted)
+
+    def fault(self, rec: Downstream, status: int, reason: str) -> None:
+        """Refuse a client whose head is not whole."""
+        rec.state = State.ACTIVE
+        rec.on_event = self._on_busy
+        rec.due = _NEVER
+        self._house.active += 1
+        ex = Exchange(rec, rec.since, self._house.nowhere)
+        rec.exchange = ex
+        phase = "admission" if status == 503 else "head"
+        self.refuse(
+            ex, status, phase, reason, by="client" if status == 408 else "proxy",
+            retry_after=exchange.RETRY_AFTER if status == 503 else None,
+        )  # fmt: skip
+
+    def _admit(self, ex: Exchange, head: RequestHead, plain: bool) -> bool:
+        """Find rules, limits and the route of a request, or refuse it."""
+        house, rec = self._house, ex.rec
+        if head.forwarded and house.trusted(rec.peer):
+            ex.client = forward.client_of(rec.peer, head, house.trusted)
+        agent = head.user_agent
+        if len(agent) > rec.policy.limits.user_agent:  # before any pattern runs on it
+            self.refuse(ex, 431, "head", "user-agent-long")
+            return False
+        verdict = house.rules.decide(
+            ex.client, head.method, head.path, head.host, head.minor, agent, self._lobby.now
+        )
+        ex.verdict = verdict
+        ex.policy = rec.policy = policy = verdict.policy
+        fault = judge_request(head, policy)
+        if fault is not None:
+            self.refuse(ex, fault.status, "policy", fault.reason, fault.detail)
+            return False
+        ex.keep = plain and head.persistent and policy.keep_alive and policy.request_version is None
+        if policy.deny is not None:
+            self.refuse(ex, policy.deny, "policy", "denied")
+            return False
+        if head.max_forwards == 0:
+            self.refuse(ex, 200, "policy", "max-forwards")
+            return False
+        route = house.route_of(rec, head)
+        if route is None:
+            self.refuse(ex, 404, "policy", "no-route")
+            return False
+        ex.route = route
+        ex.group = house.groups[route.upstream]
+        if route.request_id is not None:
+            ex.id = new_id()
+        return True
+
+    def _request_of(self, ex: Exchange, head: RequestHead) -> bytes:
+        route = ex.route
+        return forward.request_head(
+            head,
+            route,
+            self._house.forwarded(ex, head),
+            head.length,
+            request_id=ex.id.encode() if ex.id else None,
+        )
+
+    # the upstream
+
+    def on_grant(self, ex: Exchange, granted: Grant) -> None:
+        """The head of the line: a connection, or a place for one."""
+        ex.rec.due = _NEVER
+        if isinstance(granted, Server):
+            ex.place = granted
+            self.promote(ex, "connect")
+        else:
+            self._send(ex, granted)
+
+    def on_line_due(self, rec: Downstream) -> None:
+        """Nothing came free within queue_timeout."""
+        ex = rec.exchange
+        ex.group.quit(ex)
+        ex.keep = ex.keep and not rec.latch & FIN
+        self.refuse(ex, 503, "admission", "queue-timeout", retry_after=exchange.RETRY_AFTER)
+
+    def _send(self, ex: Exchange, up: Upstream) -> None:
+        """Write the request to a pooled connection and wait for the answer."""
+        ex.up = up
+        ex.server = up.server
+        up.exchange = ex
+        request = ex.request
+        try:
+            count = up.sock.send(request)
+        except BlockingIOError:
+            count = 0
+        except OSError:
+            self._upstream_closed(ex, up, "reset")
+            return
+        if count < len(request):
+            self.promote(ex, "upstream-buffer", to_up=memoryview(request)[count:])
+            return
+        up.on_event = self._on_upstream
+        up.on_due = self._on_upstream_due
+        lobby = self._lobby
+        due = lobby.now + ex.group.spec.response_timeout
+        up.due = due
+        if due < up.slot:
+            lobby.arm(up, due)
+
+    def on_upstream(self, up: Upstream, events: int) -> None:
+        """Bytes of the response, or the upstream's end."""
+        ex = up.exchange
+        try:
+            data = up.sock.recv(CHUNK)
+        except BlockingIOError:
+            up.latch |= events & (FIN | ERROR | HUP)
+            return
+        except OSError:
+            self._upstream_closed(ex, up, "reset")
+            return
+        up.latch |= events & (FIN | ERROR | HUP)
+        if not data:
+            self._upstream_closed(ex, up, "closed")
+            return
+        more = len(data) == CHUNK or up.latch & FIN
+        if ex.from_up:
+            data = ex.from_up + data
+        head = ex.head
+        parsed = parse(ex, data, head.method)
+        if parsed is None:
+            self._wait_for_more(ex, up, data, more)
+            return
+        if isinstance(parsed, Fault):
+            self._bad_gateway(ex, up, parsed)
+            return
+        resp, start = parsed
+        length, have = resp.length, len(data) - start
+        if resp.status < 200 or length < 0 or length > FITS:
+            ex.from_up = data
+            self.promote(ex, "interim" if resp.status < 200 else "length" if length < 0 else "large")
+            return
+        if have < length:
+            self._wait_for_more(ex, up, data, more)
+            return
+        self._answer(ex, up, head, resp, data[start : start + length], surplus=have > length)
+
+    def _wait_for_more(self, ex: Exchange, up: Upstream, data: bytes, more: int) -> None:
+        ex.from_up = data
+        up.due = self._lobby.now + ex.group.spec.response_timeout
+        if more:  # one read did not take all, or the end is there already: no edge will say so again
+            self._lobby.again(up)
+
+    def _answer(
+        self, ex: Exchange, up: Upstream, head: RequestHead, resp: Any, body: bytes, *, surplus: bool
+    ) -> None:
+        """The response is whole: the upstream is released, the client answered."""
+        house, rec = self._house, ex.rec
+        out = compose(house, ex, head, resp, whole=True) + body
+        ex.up = None
+        if surplus:
+            house.counts["surplus"] += 1
+            ex.group.abandon(up)
+        elif resp.persistent:
+            ex.group.release(up)
+        else:
+            ex.group.drop(up)
+        try:
+            count = rec.sock.send(out)
+        except BlockingIOError:
+            count = 0
+        except OSError:
+            self.client_reset(ex)
+            return
+        ex.bytes_out = count
+        if count < len(out):
+            self.promote(ex, "slow-reader", to_down=memoryview(out)[count:], ending=exchange.SERVED)
+            return
+        house.conclude(ex, "served", "upstream", "relay", "done")
+        if ex.keep and not house.draining:
+            house.go_on(rec)
+        else:
+            exchange.end(house, ex)
+
+    def _upstream_closed(self, ex: Exchange, up: Upstream, how: str) -> None:
+        """It ended before its response was whole."""
+        group, head = ex.group, ex.head
+        if may_retry(
+            method=head.method,
+            reused=up.uses > 1,
+            answered=bool(ex.from_up),
+            replayable=True,
+            retries=ex.retries,
+        ):
+            ex.retries = 1
+            ex.up = None
+            ex.place = group.vacate(up)
+            self.promote(ex, "retry")
+            return
+        ex.up = None
+        group.drop(up)
+        self.refuse(ex, 502, "upstream", "upstream-" + ("truncated" if ex.from_up else how), by="upstream")
+
+    def _bad_gateway(self, ex: Exchange, up: Upstream, fault: Fault) -> None:
+        ex.up = None
+        ex.group.abandon(up)
+        self.refuse(ex, fault.status, "upstream", fault.reason, fault.detail, by="upstream")
+
+    def on_upstream_due(self, up: Upstream) -> None:
+        """No progress within response_timeout."""
+        ex = up.exchange
+        ex.up = None
+        ex.group.abandon(up)
+        self.refuse(ex, 504, "upstream", "response-timeout", by="upstream")
+
+    # the client, while its request is worked on
+
+    def on_busy(self, rec: Downstream, events: int) -> None:
+        """Latch what the client does; a reset ends the exchange, a FIN does not."""
+        rec.latch |= events
+        if events & (ERROR | HUP) and rec.exchange is not None:
+            self.client_reset(rec.exchange)
+
+    def client_reset(self, ex: Exchange) -> None:
+        """The client is gone: out of the line, away from the upstream."""
+        phase = "relay"
+        if ex.up is not None:
+            phase = "upstream"
+            up, ex.up = ex.up, None
+            ex.group.abandon(up)
+        elif ex.status == 0:
+            phase = "admission"
+            ex.group.quit(ex)
+        ex.status = ex.status or 499
+        self._house.conclude(ex, "aborted", "client", phase, "reset")
+        self._house.closer.leave(ex.rec, Event.PEER_RESET, "client", "exchange", "reset")
+
+    # other ways on
+
+    def refuse(
+        self,
+        ex: Exchange,
+        status: int,
+        phase: str,
+        reason: str,
+        detail: str = "",
+        *,
+        by: str = "proxy",
+        retry_after: int | None = None,
+    ) -> None:
+        """Answer a request ourselves. The upstream is out of it already."""
+        house, rec = self._house, ex.rec
+        if ex.keep and (house.draining or rec.latch & FIN):
+            ex.keep = False
+        out = refusal(house, ex, status, reason, detail, retry_after=retry_after)
+        try:
+            count = rec.sock.send(out)
+        except BlockingIOError:
+            count = 0
+        except OSError:
+            count = len(out)  # `end` sees the reset
+            rec.latch |= ERROR
+        ex.bytes_out += count
+        ending = exchange.refused(by, phase, reason)
+        if count < len(out):
+            self.promote(ex, "slow-reader", to_down=memoryview(out)[count:], ending=ending)
+            return
+        exchange.finish(house, ex, ending)
+
+    def promote(
+        self,
+        ex: Exchange,
+        reason: str,
+        *,
+        to_up: Bytes = b"",
+        to_down: Bytes = b"",
+        ending: exchange.Ending | None = None,
+    ) -> None:
+        """Hand an exchange over to a task of its own."""
+        house, rec = self._house, ex.rec
+        house.promotions[reason] += 1
+        ex.promoted(Bell(self._lobby), exchange.on_grant, to_up, to_down)
+        rec.latch |= IN | OUT
+        rec.on_event = exchange.on_event
+        rec.due = _NEVER
+        up = ex.up
+        if up is not None:
+            up.latch |= IN | OUT
+            up.on_event = exchange.on_event
+            up.due = _NEVER
+        house.nursery.start_soon(partial(exchange.serve, house, ex, ending), name=exchange.NAME)
+
+
+_NEVER: Final = float("inf")

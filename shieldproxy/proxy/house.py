@@ -1,0 +1,144 @@
+"""What every exchange of one worker shares: the plan's compiled parts, the lobby, the counters, the log.
+
+`conclude` is the one place where an exchange ends for the books; both lanes call it, once for each exchange.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from ipaddress import ip_address, ip_network
+from typing import Any, Protocol
+
+import trio
+
+from shieldproxy.core import forward
+from shieldproxy.core.closing import Event
+from shieldproxy.core.head import RequestHead
+from shieldproxy.core.plan import Plan
+from shieldproxy.core.routes import Route, RouteTable
+from shieldproxy.core.rulebook import RuleBook
+from shieldproxy.core.upstreams import UpstreamSpec
+from shieldproxy.net.linger import Closer
+from shieldproxy.net.lobby import Lobby
+from shieldproxy.net.pool import Group
+from shieldproxy.net.record import Downstream
+from shieldproxy.proxy.state import Exchange
+
+CACHED_BLOCKS = 4096
+
+
+class Log(Protocol):
+    """Where outcomes and receipts go."""
+
+    def exchange(self, ex: Exchange, outcome: str, by: str, phase: str, reason: str) -> None:
+        """Write how an exchange ended."""
+
+    def warn(self, line: str) -> None:
+        """Write a warning."""
+
+    def date(self) -> bytes:
+        """The present second as a Date field has it (RFC 9110 section 5.6.7)."""
+
+
+class House:
+    """One worker's shared things."""
+
+    def __init__(self, plan: Plan, lobby: Lobby, log: Log, closer: Closer) -> None:
+        self.plan = plan
+        self.lobby = lobby
+        self.log = log
+        self.express = plan.express
+        self.rules = RuleBook(plan.rules, plan.base)
+        self.routes = RouteTable(plan.routes)
+        self.nowhere = Group(UpstreamSpec("", ()), lobby)
+        """Of exchanges that have no route (yet): nobody is in its line."""
+        self.groups = {name: Group(spec, lobby) for name, spec in plan.upstreams.items()}
+        self.closer = closer
+        self.nursery: trio.Nursery
+        self.draining = False
+        self.active = 0
+        """Exchanges begun and not concluded; a promoted one whose task has not started is among them."""
+        self.held = 0
+        """Clients' connections that have a descriptor."""
+        self.lanes: Counter[str] = Counter()
+        self.promotions: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
+        self.buffer = memoryview(bytearray(256 * 1024))
+        """Shared by all tasks: filled and emptied between two awaits."""
+        self.go_on: Callable[[Downstream], None]
+        """Takes a client's connection back after an exchange (net.downstream)."""
+        self._trusted = tuple(ip_network(cidr, strict=False) for cidr in plan.trusted)
+        self._trust: dict[str, bool] = {}
+        self._blocks: dict[tuple[str, bytes, int], bytes] = {}
+
+    # who speaks
+
+    def trusted(self, client: str) -> bool:
+        """Whether this peer's forwarding fields are believed."""
+        if not self._trusted:
+            return False
+        known = self._trust.get(client)
+        if known is None:
+            try:
+                address = ip_address(client)
+            except ValueError:
+                known = False
+            else:
+                mapped = getattr(address, "ipv4_mapped", None) or address
+                known = any(mapped in network for network in self._trusted)
+            if len(self._trust) >= CACHED_BLOCKS:
+                self._trust.clear()
+            self._trust[client] = known
+        return known
+
+    def forwarded(self, ex: Exchange, head: RequestHead) -> bytes:
+        """The block of forwarding fields for the upstream; the same for each request of a client to a host."""
+        peer = ex.rec.peer
+        if self._trusted and self.trusted(peer):
+            return forward.forwarded_block(peer, "http", head, trusted=True)
+        key = (peer, head.host, head.minor)
+        block = self._blocks.get(key)
+        if block is None:
+            block = forward.forwarded_block(peer, "http", head, trusted=False)
+            if len(self._blocks) >= CACHED_BLOCKS:
+                self._blocks.clear()
+            self._blocks[key] = block
+        return block
+
+    def route_of(self, rec: Downstream, head: RequestHead) -> Route | None:
+        """The route of a request."""
+        return self.routes.find(rec.door.listen, head.host, head.path)
+
+    # the ends
+
+    def conclude(self, ex: Exchange, outcome: str, by: str, phase: str, reason: str) -> None:
+        """Put an exchange into the books; its client's connection is not touched."""
+        rec = ex.rec
+        self.active -= 1
+        self.lanes[ex.lane] += 1
+        rec.served += 1
+        rec.sent += ex.bytes_out
+        rec.exchange = None
+        if ex.bell is not None:
+            ex.bell.put_away()
+        self.log.exchange(ex, outcome, by, phase, reason)
+
+    def forsake(self, rec: Downstream) -> None:
+        """End a client's connection after a defect of ours, with whatever it holds."""
+        ex = rec.exchange
+        if ex is not None:
+            up, ex.up = ex.up, None
+            ex.group.quit(ex)
+            if up is not None:
+                ex.group.abandon(up)
+            ex.status = ex.status or 500
+            self.conclude(ex, "aborted", "proxy", "internal", "internal-error")
+        self.closer.leave(rec, Event.STOPPED, "proxy", rec.phase, "internal-error")
+
+    def snapshot(self) -> dict[str, Any]:
+        """The counters, as plain values."""
+        return {
+            "exchanges": dict(self.lanes),
+            "promotions": dict(self.promotions),
+            "pool": {name: {"dropped_idle": group.dropped_idle} for name, group in self.groups.items()},
+            **self.counts,
+        }

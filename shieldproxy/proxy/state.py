@@ -1,0 +1,113 @@
+"""One exchange: the object that both lanes work on, and that is handed over when a plain one is promoted."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from shieldproxy.core.head import RequestHead, ResponseHead
+from shieldproxy.core.policy import Policy, Verdict
+from shieldproxy.core.routes import Route
+from shieldproxy.net.bell import Bell
+from shieldproxy.net.pool import Group, Server
+from shieldproxy.net.record import Downstream, Upstream
+
+Bytes = bytes | memoryview
+
+
+NO_HEAD: Final = RequestHead(b"", b"", b"", 1, [], 0)
+"""Of an exchange whose request could not be read."""
+NO_HEAD.persistent = False
+NO_ROUTE: Final = Route("")
+
+
+class Exchange:
+    """One request and its response. Times in seconds of the worker's clock, sizes in bytes."""
+
+    __slots__ = (
+        "answered",
+        "bell",
+        "body_in",
+        "bytes_out",
+        "client",
+        "continued",
+        "framing",
+        "from_up",
+        "grant",
+        "granted",
+        "group",
+        "head",
+        "head_out",
+        "id",
+        "interim_bytes",
+        "interims",
+        "keep",
+        "lane",
+        "place",
+        "policy",
+        "rec",
+        "request",
+        "resp",
+        "retries",
+        "route",
+        "server",
+        "started",
+        "status",
+        "to_down",
+        "to_up",
+        "up",
+        "verdict",
+        "whole",
+    )
+
+    def __init__(self, rec: Downstream, started: float, nowhere: Group) -> None:
+        self.rec = rec
+        self.started = started
+        self.client = rec.peer
+        """Whom rules and logs see: the peer, or whom a trusted peer speaks for."""
+        self.policy: Policy = rec.policy
+        self.lane = "express"
+        self.head = NO_HEAD
+        self.verdict: Verdict | None = None
+        self.route = NO_ROUTE
+        self.group = nowhere
+        self.up: Upstream | None = None
+        self.server: Server | None = None
+        """Where it went, also after the lease is over."""
+        self.place: Server | None = None
+        """A place granted for a fresh connection, not yet connected."""
+        self.request: bytes = b""
+        """The head, and if the request was whole in the buffer its body, as written to the upstream."""
+        self.whole = False
+        """Whether the body is part of `request`."""
+        self.from_up: bytes = b""
+        """What came of the response and is not yet parsed or sent on."""
+        self.resp: ResponseHead | None = None
+        self.keep = False
+        self.framing = 0
+        """Of the response towards the client: a length, CHUNKED or UNTIL_CLOSE."""
+        self.status = 0
+        self.bytes_out = 0
+        self.head_out = 0
+        """Of these, bytes that are no body."""
+        self.retries = 0
+        self.id = ""
+        # the rest is the task's, set by `promoted`
+        self.bell: Bell | None = None
+        self.grant: Callable[[Any, Any], None]
+
+    def promoted(self, bell: Bell, grant: Callable[[Any, Any], None], to_up: Bytes, to_down: Bytes) -> None:
+        """Make it a task's: from here on its records' events ring the bell."""
+        self.lane = "task"
+        self.bell = bell
+        self.grant = grant
+        self.granted: Upstream | Server | None = None
+        self.to_up = to_up
+        """Bytes for the upstream that its socket has not taken."""
+        self.to_down = to_down
+        """Bytes for the client that its socket has not taken."""
+        self.answered = bool(self.from_up) or self.resp is not None
+        """Whether any byte of a response came."""
+        self.body_in = 0
+        self.interims = 0
+        self.interim_bytes = 0
+        self.continued = False
+        """Whether the client was told to go on (100)."""

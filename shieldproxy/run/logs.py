@@ -1,0 +1,257 @@
+"""The logs: lines that are collected without waiting and written in blocks, off the loop.
+
+A log that nobody reads (a full pipe, a hung disk) must not stop the proxy. So a line goes into a bounded
+buffer; a thread writes what has come together a few times a second; when the buffer is full, lines are
+dropped and counted, and the count is told as soon as writing goes on.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import formatdate
+from typing import Final
+
+import msgspec
+import trio
+
+from shieldproxy.core.outcome import Outcome, Receipt
+from shieldproxy.net.record import FIN, Downstream
+from shieldproxy.proxy.state import NO_HEAD, Exchange
+
+BUFFER: Final = 8 * 1024 * 1024
+EVERY: Final = 0.2
+LAST_WORDS: Final = 2.0
+"""Seconds that a log may take at the end."""
+LEVELS: Final = {"debug": 0, "info": 1, "warning": 2, "error": 3}
+
+
+class Sink:
+    """One log file, pipe or terminal.
+
+    Args:
+        where: "stdout", "stderr", "none" or a path.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.dropped = 0
+        self.on = where != "none"
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._fd = self._open()
+
+    def _open(self) -> int:
+        if self.where == "stdout":
+            return sys.stdout.fileno()
+        if self.where == "stderr":
+            return sys.stderr.fileno()
+        if not self.on:
+            return -1
+        return os.open(self.where, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+    def reopen(self) -> None:
+        """Open the path anew (after a rotation); what is being written goes to the old file.
+
+        Raises:
+            OSError: it cannot be opened; the old one stays.
+        """
+        if self.on and self.where not in {"stdout", "stderr"}:
+            fresh = self._open()
+            os.dup2(fresh, self._fd, inheritable=False)
+            os.close(fresh)
+
+    def write(self, line: bytes) -> None:
+        """Take one line, its end of line included; never waits."""
+        if self._size > BUFFER:
+            self.dropped += 1
+            return
+        self._lines.append(line)
+        self._size += len(line)
+
+    async def flush(self) -> None:
+        """Write what is there."""
+        if self._lines:
+            lines, self._lines = self._lines, []
+            block = b"".join(lines)
+            lines.clear()
+            try:
+                await trio.to_thread.run_sync(_write_all, self._fd, block, abandon_on_cancel=True)
+            finally:
+                self._size -= len(block)
+
+    async def run(self) -> None:
+        """Flush for ever."""
+        while True:
+            await trio.sleep(EVERY)
+            await self.flush()
+
+
+def _write_all(fd: int, block: bytes) -> None:
+    view = memoryview(block)
+    try:
+        while view:
+            view = view[os.write(fd, view) :]
+    except OSError:
+        return  # a reader that is gone, a full disk: the log is lost, the service is not
+
+
+class Journal:
+    """Writes outcomes, receipts and messages, as `proxy.house.Log` asks for them.
+
+    Args:
+        access: for the lines of exchanges.
+        error: for messages.
+        log_format: "json" or "combined".
+        level: of messages: "debug", "info", "warning" or "error".
+        clock: the lobby's, in seconds.
+    """
+
+    def __init__(
+        self, access: Sink, error: Sink, log_format: str, level: str, clock: Callable[[], float]
+    ) -> None:
+        self._clock = clock
+        self.access = access
+        self.error = error
+        self._json = log_format == "json"
+        self._level = LEVELS[level]
+        self._encode = msgspec.json.Encoder().encode
+        self._second = 0
+        self._stamp = ""
+        self._date = b""
+
+    # times
+
+    def _now(self) -> str:
+        now = time.time()
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._date = formatdate(second, usegmt=True).encode()
+        return f"{self._stamp}.{int((now - second) * 1000):03d}Z"
+
+    def date(self) -> bytes:
+        """The present second as a Date field has it."""
+        self._now()
+        return self._date
+
+    # what happened
+
+    def exchange(self, ex: Exchange, outcome: str, by: str, phase: str, reason: str) -> None:
+        """Write how an exchange ended."""
+        if not self.access.on:
+            return
+        rec, head, server, verdict = ex.rec, ex.head, ex.server, ex.verdict
+        if not self._json:
+            self.access.write(self._combined(ex))
+            return
+        if head is NO_HEAD:
+            method = target = host = version = agent = ""
+            bytes_in = len(rec.buf)
+        else:
+            method = head.method.decode("latin-1")
+            target = head.target.decode("latin-1")
+            host = head.host.decode("latin-1")
+            version = "1.1" if head.minor else "1.0"
+            agent = head.user_agent.decode("latin-1")
+            bytes_in = head.size + (head.length if ex.whole else ex.body_in if ex.bell is not None else 0)
+        self.access.write(
+            self._encode(
+                Outcome(
+                    "exchange", self._now(), ex.client, rec.port, rec.door.listen, method, target, host, version,
+                    agent, ex.status, outcome, by, phase, reason,
+                    ex.route.upstream,
+                    server.name if server is not None else "",
+                    bytes_in, ex.bytes_out, round(self._clock() - ex.started, 6), ex.lane, ex.retries,
+                    verdict.rules if verdict is not None else (), ex.id,
+                )
+            )
+            + b"\n"
+        )  # fmt: skip
+
+    def _combined(self, ex: Exchange) -> bytes:
+        """The format that Apache and nginx call combined."""
+        head = ex.head
+        line, agent, referer = "-", "-", "-"
+        if head is not NO_HEAD:
+            line = f"{_safe(head.method)} {_safe(head.target)} HTTP/1.{head.minor}"
+            agent = _safe(head.user_agent) or "-"
+            referer = next((_safe(f[8:].strip()) for f in head.lines if f[:8].lower() == b"referer:"), "-")
+        when = datetime.now(UTC).strftime("%d/%b/%Y:%H:%M:%S +0000")
+        size = max(0, ex.bytes_out - ex.head_out)
+        return f'{ex.client} - - [{when}] "{line}" {ex.status} {size} "{referer}" "{agent}"\n'.encode()
+
+    def receipt(
+        self, rec: Downstream, ending: str, acknowledged: bool | None, undelivered: int, now: float
+    ) -> None:
+        """Write how a connection ended; without a request only at level debug."""
+        if not rec.served and self._level > LEVELS["debug"]:
+            return
+        if not self._json and self._level > LEVELS["info"]:
+            return
+        linger = rec.linger
+        by, phase, reason = rec.why
+        line = self._encode(
+            Receipt(
+                "connection", self._now(), rec.peer, rec.port, rec.door.listen, by, phase, reason, ending,
+                rec.served, rec.got, rec.sent, acknowledged,
+                ending == "fin" or bool(rec.latch & FIN),
+                round(now - rec.born, 6),
+                round(now - linger.started, 6) if linger is not None else 0.0,
+                linger.drained if linger is not None else 0,
+                undelivered,
+            )
+        )  # fmt: skip
+        sink = self.access if self._json else self.error
+        if sink.on:
+            sink.write(line + b"\n")
+
+    # messages
+
+    def say(self, level: str, text: str) -> None:
+        """Write one line to the error log."""
+        if self.error.on and LEVELS[level] >= self._level:
+            self.error.write(f"{self._now()} {level} {text}\n".encode())
+
+    def warn(self, line: str) -> None:
+        """Write a warning."""
+        self.say("warning", line)
+
+    def counters(self, values: dict[str, object]) -> None:
+        """Write the counters, as one JSON line, whatever the level."""
+        values |= {"dropped_lines": self.access.dropped + self.error.dropped}
+        if self.error.on:
+            self.error.write(self._encode({"kind": "counters", "time": self._now(), **values}) + b"\n")
+
+    def reopen(self) -> None:
+        """Open the logs anew."""
+        for sink in (self.access, self.error):
+            try:
+                sink.reopen()
+            except OSError as exc:
+                self.warn(f"cannot reopen {sink.where}: {exc.strerror}; the old file stays open")
+
+    async def run(self) -> None:
+        """Write for ever."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.access.run)
+            nursery.start_soon(self.error.run)
+
+    async def finish(self) -> None:
+        """Write what is left, within bounds."""
+        with trio.move_on_after(LAST_WORDS, shield=True):
+            await self.access.flush()
+        with trio.move_on_after(LAST_WORDS, shield=True):
+            await self.error.flush()
+
+
+def _safe(value: bytes) -> str:
+    """Printable, and nothing that could end a quoted field."""
+    return "".join(
+        chr(byte) if 32 <= byte < 127 and byte not in b'"\\' else f"\\x{byte:02x}" for byte in value
+    )

@@ -1,0 +1,204 @@
+"""One worker: binds, serves, drains.
+
+`main` blocks until a TERM or INT has been obeyed. The first one drains: no new clients, idle ones closed,
+what is being served finished and its close lingered out; a second one, or the end of drain_timeout, ends at
+once, whatever clients do. USR1 opens the logs anew. Signals come through a receiver task, never as
+KeyboardInterrupt inside somebody's record.
+"""
+
+import gc
+import resource
+import signal
+import socket
+import traceback
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+import trio
+
+from shieldproxy.core.closing import State
+from shieldproxy.core.plan import Plan
+from shieldproxy.net.downstream import Clients
+from shieldproxy.net.linger import Closer
+from shieldproxy.net.listener import BindFailed, Listener, bind
+from shieldproxy.net.lobby import Lobby
+from shieldproxy.net.record import Downstream, Upstream
+from shieldproxy.proxy.admission import RESERVE, Gate, dismiss_waiting, stop_all, unfinished
+from shieldproxy.proxy.express import Express
+from shieldproxy.proxy.house import House
+from shieldproxy.run.logs import Journal, Sink
+
+OWN_DESCRIPTORS: Final = 64
+KERNEL_CLOSES: Final = 8
+DRAIN_LOOK: Final = 0.05
+Ready = Callable[[list[str]], None]
+
+
+class StartFailed(Exception):
+    """The worker cannot start; the message says why in one line."""
+
+
+def main(plan: Plan, ready: Ready | None = None) -> int:
+    """Serve by a plan until told to stop.
+
+    Args:
+        plan: what to serve.
+        ready: called with the addresses listened on, once they are.
+
+    Returns:
+        The exit code: 0 after a drain, 1 after a failure.
+
+    Raises:
+        StartFailed: an address or a log file is not to be had.
+    """
+    journal = _open_logs(plan)
+    most, descriptors = _room(plan, journal)
+    sockets: list[socket.socket] = []
+    try:
+        sockets.extend(bind(address) for address in plan.listen)
+    except BindFailed as exc:
+        for sock in sockets:
+            sock.close()
+        raise StartFailed(str(exc)) from exc
+    worker = Worker(plan, journal, sockets, most, descriptors)
+    trio.run(worker.serve, ready)
+    return 0
+
+
+def _open_logs(plan: Plan) -> Journal:
+    sinks = []
+    for key, where in (("log.access", plan.access), ("log.error", plan.error)):
+        try:
+            sinks.append(Sink(where))
+        except OSError as exc:
+            raise StartFailed(f"cannot write {key} {where}: {exc.strerror}") from exc
+    return Journal(sinks[0], sinks[1], plan.log_format, plan.level, trio.current_time)
+
+
+def _room(plan: Plan, journal: Journal) -> tuple[int, int]:
+    """Raise the limit of descriptors and fit max_connections into it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard == resource.RLIM_INFINITY:
+        hard = plan.max_connections * 2 + 65536
+    upstreams = sum(len(spec.servers) * spec.max_connections for spec in plan.upstreams.values())
+    room = max(1, hard - upstreams - OWN_DESCRIPTORS - min(RESERVE, hard // 8))
+    if plan.max_connections > room:
+        journal.warn(
+            f"server.max_connections = {plan.max_connections} does not fit into {hard} descriptors "
+            f"({upstreams} for upstreams): {room} are used; raise RLIMIT_NOFILE for more"
+        )
+    return min(plan.max_connections, room), hard
+
+
+class Worker:
+    """Puts the parts together and runs them."""
+
+    def __init__(
+        self, plan: Plan, journal: Journal, sockets: list[socket.socket], most: int, descriptors: int
+    ) -> None:
+        self._plan = plan
+        self._journal = journal
+        self._sockets = sockets
+        self._most = most
+        self._descriptors = descriptors
+        self._kernel_closes = 0
+
+    async def serve(self, ready: Ready | None) -> None:
+        """Serve until a drain is over."""
+        plan, journal = self._plan, self._journal
+        self.lobby = lobby = Lobby(trio.current_time, self._fault, self._descriptors)
+        closer = Closer(lobby, self._receipt, self._close_blocking)
+        self.house = house = House(plan, lobby, journal, closer)
+        express = Express(house)
+        self.clients = clients = Clients(lobby, closer, house.rules.at_accept, express.begin, express.fault)
+        house.go_on = clients.go_on
+        gate = Gate(house, clients, express, self._most)
+        listeners = [
+            Listener(lobby, sock, str(address), gate.welcome, journal.warn)
+            for sock, address in zip(self._sockets, plan.listen, strict=True)
+        ]
+        gc.collect()
+        gc.freeze()  # what start-up made stays: no collection needs to look at it again
+        gc.set_threshold(20_000, 20, 100)
+        async with trio.open_nursery() as always, trio.open_nursery() as exchanges:
+            house.nursery = self._nursery = exchanges
+            always.start_soon(lobby.run, name="lobby")
+            always.start_soon(lobby.keep_time, name="deadlines")
+            always.start_soon(journal.run, name="logs")
+            await always.start(self._obey, listeners)
+            journal.say("info", "serving on " + ", ".join(listener.door.listen for listener in listeners))
+            if ready is not None:
+                ready([listener.door.listen for listener in listeners])
+            await self._drained.wait()
+            exchanges.cancel_scope.cancel()
+            always.cancel_scope.cancel()
+        stop_all(house)
+        journal.counters(house.snapshot())
+        await journal.finish()
+        lobby.shut()
+
+    async def _obey(self, listeners: list[Listener], task_status: trio.TaskStatus[None]) -> None:
+        """Do what signals say."""
+        self._drained = trio.Event()
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGUSR1) as signals:
+            task_status.started()
+            async for number in signals:
+                if number == signal.SIGUSR1:
+                    self._journal.reopen()
+                elif self.house.draining:
+                    self._journal.say("info", "told twice: ending at once")
+                    self._drained.set()
+                else:
+                    self._nursery.start_soon(partial(self._drain, listeners), name="drain")
+
+    async def _drain(self, listeners: list[Listener]) -> None:
+        house, seconds = self.house, self._plan.drain_timeout
+        house.draining = True
+        for listener in listeners:
+            listener.close()
+        dismiss_waiting(house, self.clients)
+        left = unfinished(house)
+        self._journal.say("info", f"draining: {left} unfinished, {seconds:g} s at most")
+        with trio.move_on_after(seconds):
+            while unfinished(house):  # noqa: ASYNC110 - many small events; a drain happens once
+                await trio.sleep(DRAIN_LOOK)
+        left = unfinished(house)
+        self._journal.say("info", "drained" if not left else f"drain_timeout is over: {left} cut off")
+        self._drained.set()
+
+    # what the lower rooms call
+
+    def _receipt(self, rec: Downstream, ending: str, acknowledged: bool | None, undelivered: int) -> None:
+        self.house.held -= 1
+        self._journal.receipt(rec, ending, acknowledged, undelivered, self.lobby.now)
+
+    def _close_blocking(self, sock: socket.socket) -> bool:
+        """Close a socket with SO_LINGER in a thread; False if all of them are busy."""
+        if self._kernel_closes >= KERNEL_CLOSES:
+            return False
+        self._kernel_closes += 1
+        self._nursery.start_soon(self._close_in_thread, sock, name="kernel close")
+        return True
+
+    async def _close_in_thread(self, sock: socket.socket) -> None:
+        try:
+            await trio.to_thread.run_sync(sock.close, abandon_on_cancel=True)
+        finally:
+            self._kernel_closes -= 1
+
+    def _fault(self, record: Any, exc: Exception) -> None:
+        """A defect of ours, in one record: it ends, the rest goes on."""
+        self._journal.say(
+            "error", "internal error: " + " | ".join("".join(traceback.format_exception(exc)).splitlines())
+        )
+        rec = record
+        if isinstance(record, Upstream):
+            rec = record.exchange.rec if record.exchange is not None else None
+            if rec is None:
+                self.lobby.close(record)
+        if isinstance(rec, Downstream) and rec.fd >= 0:
+            self.house.forsake(rec)
+            if rec.state in {State.CLOSED, State.RESET}:
+                self.lobby.close(rec)
