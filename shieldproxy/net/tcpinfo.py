@@ -19,7 +19,7 @@ CLOSE: Final = 7
 
 TCP_NOTSENT_LOWAT: Final = 25  # linux/tcp.h; CPython 3.11 exports it, older headers do not
 
-# state, ca, retransmits, probes | last_data_recv, last_ack_recv (ms) at 52 | rtt (us) at 68 | bytes_acked at 120
+# state, retransmits, probes; last_data_recv and last_ack_recv (ms) at 52; rtt (us) at 68; bytes_acked at 120
 _FACTS: Final = struct.Struct("=BxBB48xII8xI48xQ")
 
 

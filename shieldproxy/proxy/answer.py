@@ -1,4 +1,4 @@
-"""Answers to clients, for both lanes: what of the upstream's response goes on, and how; refusals of our own."""
+"""Answers to clients, for both lanes: what of the upstream's response goes on, and refusals of our own."""
 
 from typing import Final
 

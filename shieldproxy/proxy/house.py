@@ -91,7 +91,7 @@ class House:
         return known
 
     def forwarded(self, ex: Exchange, head: RequestHead) -> bytes:
-        """The block of forwarding fields for the upstream; the same for each request of a client to a host."""
+        """The forwarding fields for the upstream; the same for each request of a client to a host."""
         peer = ex.rec.peer
         if self._trusted and self.trusted(peer):
             return forward.forwarded_block(peer, "http", head, trusted=True)

@@ -163,8 +163,8 @@ class Journal:
         self.access.write(
             self._encode(
                 Outcome(
-                    "exchange", self._now(), ex.client, rec.port, rec.door.listen, method, target, host, version,
-                    agent, ex.status, outcome, by, phase, reason,
+                    "exchange", self._now(), ex.client, rec.port, rec.door.listen, method, target, host,
+                    version, agent, ex.status, outcome, by, phase, reason,
                     ex.route.upstream,
                     server.name if server is not None else "",
                     bytes_in, ex.bytes_out, round(self._clock() - ex.started, 6), ex.lane, ex.retries,
