@@ -220,11 +220,21 @@ def test_pairs_change_their_order() -> None:
 
 
 def test_a_storm_is_measured_against_its_own_calm() -> None:
-    calm = [Sample(1, 1000, 1, 2), None, Sample(1, 500, 1, 2)]
-    storm = [Sample(1, 900, 1, 3), Sample(1, 1, 1, 1), Sample(1, 450, 1, 3)]
-    found = slowhead.effect(calm, storm)
+    def spell(rate: float, p99: float, longest: float) -> slowhead.Spell:
+        return slowhead.Spell(Sample(1, rate, 1, p99), longest, 5000)
+
+    pairs_of_spells = [
+        (spell(1000, 2, 3), spell(900, 3, 4)),
+        (spell(500, 2, 3), spell(450, 3, 9)),
+        (spell(100, 1, 99), spell(1, 9, 5)),
+    ]
+    found = slowhead.effect(pairs_of_spells)
     assert found.share == pytest.approx(0.9)
     assert found.p99 == pytest.approx(1.5)
+    assert found.longest_ms == 9
+    assert slowhead.effect([]) == slowhead.Effect(None, None, None)
+    part = slowhead.conclude(Part("x"), {product.EXPRESS: pairs_of_spells})
+    assert [bar.verdict for bar in part.bars] == ["met", "no figure", "met", "met"]
 
 
 def test_a_speed_bar_is_the_median_ratio_and_none_without_its_base() -> None:
