@@ -116,13 +116,16 @@ class Client:
         self.send(data)
         return self.response(method or data.lstrip(b"\r\n").split(b" ", 1)[0].decode("latin-1"))
 
-    def truncated(self, method: str = "GET") -> TruncatedError:
-        """Read a response that must break off, and say how."""
+    def truncated(self, method: str = "GET", head: Response | None = None) -> TruncatedError:
+        """Read a response (the rest of one whose head was read) that must break off, and say how."""
         try:
-            got = self.response(method)
+            if head is None:
+                head = self.response(method)
+            else:
+                read_response_body(self.stream, head, method)
         except TruncatedError as cut:
             return cut
-        raise ViolationError(f"a response that should have looked truncated looks whole: {got.raw!r}")
+        raise ViolationError(f"a response that should have looked truncated looks whole: {head.raw!r}")
 
     def ending(self) -> str:
         """Wait for the proxy's end: ``fin`` or ``rst``; anything that still comes is a violation."""
