@@ -43,24 +43,18 @@ _Place = Prefixes[Route | None]
 
 
 class RouteTable:
-    """Routes, arranged for look-up.
-
-    Raises:
-        ValueError: Two routes stand in the same place, so that one of them could never be used.
-    """
+    """Routes, arranged for look-up. Of two in the same place (``/a`` and ``/a/`` are one) the later stands."""
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self.routes = tuple(routes)
         grouped: dict[tuple[str | None, bytes], dict[bytes, Route]] = {}
         for route in self.routes:
             host = b"*" if route.host == "*" else host_key(route.host)
-            paths = grouped.setdefault((route.listen, host), {})
-            if paths.setdefault(path_key(route.path), route) is not route:
-                raise ValueError(f"two routes for host {route.host!r} and path {route.path!r}; allowed: one")
+            grouped.setdefault((route.listen, host), {})[path_key(route.path)] = route
         self._places: dict[tuple[str | None, bytes], _Place] = {
             place: Prefixes[Route | None](None, paths, _deeper) for place, paths in grouped.items()
         }
-        alone = len(self.routes) == 1 and list(grouped) == [(None, b"*")]
+        alone = [list(paths) for paths in grouped.values()] == [[b""]] and (None, b"*") in grouped
         self._only = self._places[None, b"*"].root if alone else None
         self._known: dict[tuple[str, bytes], tuple[_Place, ...]] = {}
 

@@ -86,9 +86,10 @@ def test_a_less_specific_route_serves_paths_that_the_host_has_none_for() -> None
         (Route("a", host="h", listen=HERE), Route("b", host="h", listen=HERE)),
     ],
 )
-def test_two_routes_in_one_place_are_refused(one: Route, two: Route) -> None:
-    with pytest.raises(ValueError, match="two routes for host"):
-        RouteTable([one, two])
+def test_of_two_routes_in_one_place_the_later_stands(one: Route, two: Route) -> None:
+    table = RouteTable([one, two])
+    assert table.find(HERE, b"h", b"/x") is two
+    assert RouteTable([two, one]).find(HERE, b"h", b"/x") is one
 
 
 def test_what_is_remembered_is_bounded() -> None:
