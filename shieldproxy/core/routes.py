@@ -43,7 +43,7 @@ _Place = Prefixes[Route | None]
 
 
 class RouteTable:
-    """Routes, arranged for look-up. Of two in the same place (``/a`` and ``/a/`` are one) the later stands."""
+    """Routes, arranged for look-up. Of two in the same place (``/a`` and ``/a/`` are) the later stands."""
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self.routes = tuple(routes)
