@@ -76,7 +76,7 @@ def load(path: str) -> Loaded:
     """Read a configuration file. Every fault is collected; nothing is raised for what the file says."""
     faults = Faults()
     documents = read_files(path, faults)
-    return _loaded(documents, faults) if documents else Loaded(None, tuple(faults))
+    return assemble(documents, faults) if documents else Loaded(None, tuple(faults))
 
 
 def from_arguments(listen: Sequence[str], to: Sequence[str]) -> Loaded:
@@ -99,10 +99,11 @@ def from_arguments(listen: Sequence[str], to: Sequence[str]) -> Loaded:
         "upstream": {"default": {"servers": list(to)}},
         "route": [{"upstream": "default"}],
     }
-    return _loaded([Document("arguments", data, main=True)], faults)
+    return assemble([Document("arguments", data, main=True)], faults)
 
 
-def _loaded(documents: list[Document], faults: Faults) -> Loaded:
+def assemble(documents: list[Document], faults: Faults) -> Loaded:
+    """Lay documents over one another, the main one last, and check what comes of them."""
     config = _typed(merge(documents, faults), faults)
     if config is None or faults:
         return Loaded(None, tuple(faults))

@@ -144,8 +144,7 @@ def _fields(headers: HeadersTable) -> tuple[tuple[bytes, bytes], ...]:
 
 
 def _names(headers: HeadersTable) -> frozenset[bytes]:
-    """What is removed: also what is set, so that the sender's own field does not stand beside it."""
-    return frozenset(name.lower().encode() for name in (*headers.remove, *headers.put))
+    return frozenset(name.lower().encode() for name in headers.remove)
 
 
 def _stream(name: str, file: str) -> str:

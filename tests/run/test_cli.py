@@ -241,6 +241,17 @@ def test_explain_as_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b" not in result.stdout
 
 
+@pytest.mark.usefixtures("folder")
+def test_colour_is_for_terminals_and_not_where_no_color_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    green = "\x1b[32m"
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    assert green in call("explain", "rules.toml", "--user-agent", "Mozilla/2.0").stdout
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert green not in call("explain", "rules.toml", "--user-agent", "Mozilla/2.0").stdout
+
+
 def test_explain_says_when_no_route_is_there(folder: Path) -> None:
     (folder / "rules.toml").write_text(LEAST + "path = '/app'\n")
     assert asked("--path", "/other")["route"] is None
