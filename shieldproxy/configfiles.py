@@ -4,7 +4,6 @@ What is included comes first, so that the including file's values are later and 
 key while they are still raw, and each key remembers its file: a fault, and ``explain``, can name it.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -47,7 +46,7 @@ class Merged:
 
 def beside(path: str, file: str) -> str:
     """A path as the file that names it means it."""
-    return os.path.join(os.path.dirname(file), path)  # noqa: PTH118, PTH120
+    return str(Path(file).parent / path)
 
 
 def address_beside(text: str, file: str) -> Address:

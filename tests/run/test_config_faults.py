@@ -162,7 +162,7 @@ FAULTS = [
         "[[rule]]\nname = 'x'\ndeny = 200",
         'rule[0].deny: 200 is no status of a refusal, in rule "x"; allowed: ',
     ),
-    ("[[rule]]\nname = 'x'\ndeny = true", "rule[0].deny: True is no status of a refusal"),
+    ("[[rule]]\nname = 'x'\ndeny = true", "rule[0].deny: true is no status of a refusal"),
     (
         "[[rule]]\nname = 'x'\ntimeouts = 5",
         'rule[0].timeouts: 5 is no table, in rule "x"; allowed: a table with head, ',
