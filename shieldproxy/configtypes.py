@@ -150,7 +150,9 @@ def _deny(value: object) -> int:
         return 0
     if isinstance(value, int) and not isinstance(value, bool) and 400 <= value <= 599:
         return value
-    raise ValueError(f"{quoted(value) if isinstance(value, str) else str(value).lower()} is no status of a refusal")
+    raise ValueError(
+        f"{quoted(value) if isinstance(value, str) else str(value).lower()} is no status of a refusal"
+    )
 
 
 def _text(value: str) -> str:
