@@ -49,9 +49,6 @@ def split_lines(data: bytes, status: int) -> tuple[list[bytes], int] | Fault:
         lines.pop()
     if not all(lines):
         return Fault(status, "bare-lf" if bare else "request-line", "a blank line inside the head")
-    if data.endswith(b"\n\n") and data[: data.find(b"\n")].endswith(b"\r"):
-        # Came with more behind it in one piece, this would have been the case above: the same answer here.
-        return Fault(status, "bare-lf", "a head of CRLF lines that ends with bare LFs")
     return lines, BARE_LF if bare else 0
 
 

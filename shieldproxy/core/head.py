@@ -123,6 +123,9 @@ def _read_slowly(data: bytes) -> RequestHead | Fault:
     if isinstance(cut, Fault):
         return cut
     raw, oddities = cut
+    if not data.endswith(b"\r\n\r\n") and data[: data.find(b"\n")].endswith(b"\r"):
+        # With more behind it in the same piece, this would be a blank line inside the head: the same answer.
+        return Fault(400, "bare-lf", "a head that begins with CRLF and ends with LF")
     if not raw:
         return Fault(400, "request-line", "no request line")
     first = request_line(raw[0])

@@ -17,6 +17,7 @@ from shieldproxy.core.framing import response_length
 _STATUS: Final = rb"HTTP/1\.([0-9]) ([1-5][0-9][0-9])(?: (" + fields.VALUE + rb"))?+"
 _plain: Final = re.compile(_STATUS + rb"\r\n").match
 _status_line: Final = re.compile(_STATUS).fullmatch
+_blank_line: Final = re.compile(rb"\n\r?\n").search
 
 NO_LENGTH: Final = frozenset((*range(100, 200), 204))
 """Statuses that have neither a body nor a Content-Length (RFC 9110 section 8.6)."""
@@ -25,15 +26,27 @@ NO_LENGTH: Final = frozenset((*range(100, 200), 204))
 class ResponseHead:
     """A response that may be forwarded."""
 
-    __slots__ = ("content_length", "date", "length", "lines", "minor", "persistent", "phrase", "status")
+    __slots__ = (
+        "content_length",
+        "date",
+        "length",
+        "lines",
+        "minor",
+        "persistent",
+        "phrase",
+        "size",
+        "status",
+    )
 
-    def __init__(self, minor: int, status: int, phrase: bytes, lines: list[bytes]) -> None:
+    def __init__(self, minor: int, status: int, phrase: bytes, lines: list[bytes], size: int) -> None:
         self.minor = minor
         """0 or 1, of the upstream."""
         self.status = status
         self.phrase = phrase
         self.lines = lines
         """Field lines without CRLF: nothing hop-by-hop, no Content-Length."""
+        self.size = size
+        """Bytes of the head, the blank line included: where the body begins."""
         self.length = UNTIL_CLOSE
         """Bytes of the body that follows, CHUNKED or UNTIL_CLOSE; 0 where there can be none."""
         self.content_length: int | None = None
@@ -45,19 +58,27 @@ class ResponseHead:
 
 
 def read_response(data: bytes, end: int, method: bytes) -> ResponseHead | Fault:
-    """Read the head ``data[:end]``, blank line included, of the response to ``method``; faults are 502."""
+    """Read the head ``data[:end]``, blank line included, of the response to ``method``; faults are 502.
+
+    A head of mixed line ends may be shorter than ``end``: ``size`` says where it ended.
+    """
     match = _plain(data, 0, end)
     if match is not None and data[end - 4 : end] == b"\r\n\r\n":
         minor, status, phrase = match.groups()
         lines = data[match.end() : end - 4].split(b"\r\n")
         try:
-            return _build(ResponseHead(0 if minor == b"0" else 1, int(status), phrase or b"", lines), method)
+            return _build(
+                ResponseHead(0 if minor == b"0" else 1, int(status), phrase or b"", lines, end), method
+            )
         except OddLine:
             pass
     return _read_slowly(bytes(data[:end]), method)
 
 
 def _read_slowly(data: bytes, method: bytes) -> ResponseHead | Fault:
+    blank = _blank_line(data)  # of bare LFs perhaps, and with CRLFs in the body behind it
+    if blank is not None:
+        data = data[: blank.end()]
     cut = split_lines(data, 502)
     if isinstance(cut, Fault):
         return cut
@@ -68,7 +89,9 @@ def _read_slowly(data: bytes, method: bytes) -> ResponseHead | Fault:
     read = fields_of(raw[1:], 502, spaced=True)
     if isinstance(read, Fault):
         return read
-    return _build(ResponseHead(0 if match[1] == b"0" else 1, int(match[2]), match[3] or b"", read[0]), method)
+    return _build(
+        ResponseHead(0 if match[1] == b"0" else 1, int(match[2]), match[3] or b"", read[0], len(data)), method
+    )
 
 
 def _build(head: ResponseHead, method: bytes) -> ResponseHead | Fault:
