@@ -1,11 +1,13 @@
 """The results: samples, ratios of alternating rounds, bars, and grids that can be printed. No I/O."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any, Literal
 
 MISSING = "-"
+QUIET = 0.15
+"""A run during which others used less than this of a CPU was not disturbed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,8 @@ class Sample:
     """Requests a second."""
     p50_ms: float
     p99_ms: float
+    others: float = 0.0
+    """CPUs that somebody else used meanwhile: 0.5 is half of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +133,15 @@ def middle(values: Sequence[float]) -> float | None:
     return median(values) if values else None
 
 
+def disturbance(samples: Sequence[Sample]) -> str:
+    """How much of the machine others had during these samples, for a table's note; empty when little."""
+    worst = max((one.others for one in samples), default=0.0)
+    if worst < QUIET:
+        return ""
+    median_share = median(one.others for one in samples)
+    return f"not alone: others used {median_share:.2f} CPUs (median), {worst:.2f} at worst"
+
+
 def sample_json(rounds: Mapping[str, Sequence[Sample | None]]) -> dict[str, list[dict[str, float] | None]]:
     """Every sample of every proxy, for the results file."""
-    return {
-        name: [
-            None
-            if one is None
-            else {"cpu_us": one.cpu_us, "rate": one.rate, "p50_ms": one.p50_ms, "p99_ms": one.p99_ms}
-            for one in samples
-        ]
-        for name, samples in rounds.items()
-    }
+    return {name: [asdict(one) if one else None for one in samples] for name, samples in rounds.items()}

@@ -61,8 +61,8 @@ def rules(stage: Stage, options: Options) -> Part:
             stage.proxy(Variant("shieldproxy rules", rules=file)) as ruled,
         ):
             found = alternate(
-                lambda: load.run(stage.rig, plain, scenario, seconds).cpu_us,
-                lambda: load.run(stage.rig, ruled, scenario, seconds).cpu_us,
+                lambda: load.run(stage.rig, plain, scenario, seconds, options.tries).cpu_us,
+                lambda: load.run(stage.rig, ruled, scenario, seconds, options.tries).cpu_us,
                 count,
             )
     except (BenchError, OSError) as error:
@@ -107,11 +107,11 @@ def idle10k(stage: Stage, options: Options) -> Part:
 
     def measure(server: Server, idle: int) -> float:
         if not idle:
-            return load.run(stage.rig, server, scenario, seconds).cpu_us
+            return load.run(stage.rig, server, scenario, seconds, options.tries).cpu_us
         with holding(stage.rig, server, "idle", idle) as failed:
             if failed > idle // 100:
                 raise BenchError(f"{failed} of {idle} idle connections failed")
-            spent = load.run(stage.rig, server, scenario, seconds).cpu_us
+            spent = load.run(stage.rig, server, scenario, seconds, options.tries).cpu_us
         await_none(server)
         return spent
 

@@ -7,12 +7,14 @@ functions and :func:`descendants` are pure.
 """
 
 import os
+import resource
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
+TICKS = os.sysconf("SC_CLK_TCK")
 LISTENING = 0x0A
 
 
@@ -66,6 +68,17 @@ def parse_tcp(text: str, port: int) -> set[int]:
     return inodes - {0}
 
 
+def parse_busy(text: str, cpus: Collection[int]) -> int:
+    """``/proc/stat``: ticks that these CPUs were not idle; what a hypervisor took counts as busy."""
+    ticks = 0
+    for line in text.splitlines():
+        name, *words = line.split()
+        if name.startswith("cpu") and name[3:].isdigit() and int(name[3:]) in cpus:
+            user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, words[:8])
+            ticks += user + nice + system + irq + softirq + steal
+    return ticks
+
+
 def cpu_clock(pid: int) -> int:
     """The identifier of a process's CPU clock (clock_getcpuclockid(3)): complement, and CPUCLOCK_SCHED."""
     return (~pid << 3) | 2
@@ -89,6 +102,17 @@ def cpu_seconds(root: int) -> float:
         OSError: the process has ended.
     """
     return sum(time.clock_gettime(cpu_clock(pid)) for pid in tree(root))
+
+
+def busy_seconds(cpus: Collection[int]) -> float:
+    """How long these CPUs have worked, for anybody."""
+    return parse_busy(Path("/proc/stat").read_text(), cpus) / TICKS
+
+
+def own_seconds() -> float:
+    """CPU time of this process, all that it has started, and all that it has waited for."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return cpu_seconds(os.getpid()) + ended.ru_utime + ended.ru_stime
 
 
 def memory(root: int) -> Mapping[str, int]:

@@ -10,6 +10,7 @@ from benchmarks.model import (
     Part,
     Sample,
     best_of,
+    disturbance,
     middle,
     number,
     ratios,
@@ -91,7 +92,7 @@ def measure(stage: Stage, options: Options, part: Part, scenario: Scenario, name
         for turn in range(count):
             order = list(servers) if turn % 2 == 0 else list(reversed(servers))
             for name in order:
-                rounds[name].append(sample(stage, part, servers[name], scenario))
+                rounds[name].append(sample(stage, part, servers[name], scenario, options.tries))
     counted = {name: counters(servers[name].folder) for name in (EXPRESS, TASK) if name in servers}
     share = express_share(counted.get(EXPRESS, {}))
     part.failures += stage.take_failures()
@@ -105,10 +106,10 @@ def measure(stage: Stage, options: Options, part: Part, scenario: Scenario, name
     return rounds
 
 
-def sample(stage: Stage, part: Part, server: Server, scenario: Scenario) -> Sample | None:
+def sample(stage: Stage, part: Part, server: Server, scenario: Scenario, tries: int) -> Sample | None:
     """One run; a run with errors is noted as a failure and gives no figure."""
     try:
-        return load.run(stage.rig, server, scenario, ROUND)
+        return load.run(stage.rig, server, scenario, ROUND, tries)
     except (BenchError, OSError) as error:
         part.failures.append(f"{scenario.name}, {server.name}: {error}")
         return None
@@ -145,6 +146,8 @@ def grid(scenario: Scenario, rounds: Rounds, share: float | None) -> Grid:
                 number(middle([one.p99_ms for one in clean]), 2),
             ]
         )
-    note = "" if share is None else f"{share:.2%} of shieldproxy's exchanges ended in the express lane"
+    every = [one for samples in rounds.values() for one in samples if one is not None]
+    lane = "" if share is None else f"{share:.2%} of shieldproxy's exchanges ended in the express lane"
+    note = "; ".join(filter(None, (lane, disturbance(every))))
     columns = ("proxy", "CPU us a request", "x nginx", "x nginx tuned", "requests/s", "p50 ms", "p99 ms")
     return Grid(scenario.title, columns, rows, note)

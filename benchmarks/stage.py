@@ -23,6 +23,11 @@ class Options:
     held: int
     """Connections to hold in each state."""
 
+    @property
+    def tries(self) -> int:
+        """How often a run that others disturbed is taken."""
+        return 2 if self.short else 3
+
     def wanted(self, names: Sequence[str]) -> list[Proxy]:
         """The proxies of these names that are installed and asked for."""
         every: dict[str, Proxy] = {**VARIANTS, **PEERS}

@@ -9,6 +9,7 @@ import json
 import os
 import tomllib
 from pathlib import Path
+from typing import cast
 
 import pytest
 from rich.console import Console
@@ -16,9 +17,20 @@ from rich.console import Console
 from benchmarks import clients, load, pairs, peers, procfs, product, report, slowhead, speed
 from benchmarks.held import Held
 from benchmarks.load import Scenario
-from benchmarks.model import Bar, Grid, Part, Sample, Spread, best_of, middle, ratios, spread_text
+from benchmarks.model import (
+    Bar,
+    Grid,
+    Part,
+    Sample,
+    Spread,
+    best_of,
+    disturbance,
+    middle,
+    ratios,
+    spread_text,
+)
 from benchmarks.peers import Place
-from benchmarks.rig import BenchError
+from benchmarks.rig import BenchError, Rig, Server
 
 TCP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 11 1 0 100 0
@@ -55,6 +67,27 @@ def test_sockstat_is_a_table_of_counters() -> None:
     table = procfs.parse_sockstat("sockets: used 16\nTCP: inuse 1 orphan 0 tw 3 alloc 1 mem 49\n")
     assert table["TCP"] == {"inuse": 1, "orphan": 0, "tw": 3, "alloc": 1, "mem": 49}
     assert table["sockets"] == {"used": 16}
+
+
+def test_busy_ticks_are_those_of_the_cpus_asked_for_without_idle_and_waiting() -> None:
+    text = "cpu  9 9 9 9 9 9 9 9 0 0\ncpu0 1 2 4 800 900 8 16 32 0 0\ncpu1 100 0 0 5 5 0 0 0\nintr 5 6\n"
+    assert procfs.parse_busy(text, {0}) == 63
+    assert procfs.parse_busy(text, {0, 1}) == 163
+
+
+def test_a_disturbed_run_is_said_to_be_one() -> None:
+    quiet, busy = Sample(1, 1, 1, 1, 0.05), Sample(1, 1, 1, 1, 0.75)
+    assert disturbance([quiet, quiet]) == ""
+    assert "0.05 CPUs (median), 0.75 at worst" in disturbance([quiet, quiet, busy])
+
+
+def test_of_disturbed_runs_the_least_disturbed_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(Path("/x"), frozenset({0}), frozenset({1}))
+    server = cast("Server", None)
+    for others, expected in (([0.9, 0.4, 0.7, 0.0], 0.4), ([0.1, 0.0], 0.1), ([0.5, 0.05, 0.0], 0.05)):
+        left = iter(others)
+        monkeypatch.setattr(load, "once", lambda *_args, left=left: Sample(1, 1, 1, 1, next(left)))
+        assert load.run(rig, server, speed.KEEPALIVE, 1, 3).others == expected
 
 
 def test_sockets_of_a_port_leave_out_listeners_time_wait_and_the_other_end() -> None:
