@@ -39,12 +39,12 @@ def bad_gateway(wire: Wire, answer: bytes) -> None:
     assert len(links) == len(wire.upstream.requests), "a connection was used after a bad response"
 
 
-@pytest.mark.parametrize("line", BAD_LINES.values(), ids=BAD_LINES.keys())
+@pytest.mark.parametrize("line", list(BAD_LINES.values()), ids=list(BAD_LINES))
 def test_a_bad_status_line(wire: Wire, line: bytes) -> None:
     bad_gateway(wire, line + b"\r\nContent-Length: 5\r\n\r\nhello")
 
 
-@pytest.mark.parametrize("name", BAD_HEADS)
+@pytest.mark.parametrize("name", list(BAD_HEADS))
 def test_a_bad_head(wire: Wire, name: str) -> None:
     answer = OK + BAD_HEADS[name] if BAD_HEADS[name] else b"HTTP/1.0 200 OK\r\n" + TE + b"\r\n" + HELLO
     bad_gateway(wire, answer)
@@ -85,7 +85,7 @@ def test_harmless_faults_are_repaired(wire: Wire, answer: bytes) -> None:
 
 
 @pytest.mark.parametrize("how", ["fin", "rst"])
-@pytest.mark.parametrize("name", CUTS)
+@pytest.mark.parametrize("name", list(CUTS))
 def test_a_truncated_response_looks_truncated(wire: Wire, name: str, how: str) -> None:
     """RFC 9112 8: never a clean end; a 502 is as good while nothing has gone out."""
     wire.may_reset = True
@@ -124,7 +124,7 @@ def test_a_reset_in_a_response_until_close_is_not_ended_cleanly(wire: Wire) -> N
     assert client.truncated().partial is not None
 
 
-@pytest.mark.parametrize("name", BAD_CHUNKS)
+@pytest.mark.parametrize("name", list(BAD_CHUNKS))
 @pytest.mark.parametrize("before", [b"", b"3\r\nabc\r\n"], ids=["at once", "later"])
 def test_a_bad_chunk_is_never_a_whole_response(wire: Wire, name: str, before: bytes) -> None:
     wire.may_reset = True
@@ -139,7 +139,7 @@ def test_a_bad_chunk_is_never_a_whole_response(wire: Wire, name: str, before: by
     assert wire.client().ask(request("/after")).body == b"hello"
 
 
-@pytest.mark.parametrize("poison", UNSOLICITED.values(), ids=UNSOLICITED.keys())
+@pytest.mark.parametrize("poison", list(UNSOLICITED.values()), ids=list(UNSOLICITED))
 def test_a_poisoned_idle_connection_is_dropped(wire: Wire, poison: bytes) -> None:
     """RFC 9112 9.3: what comes unasked is never given to the next client."""
     wire.may_reset = True

@@ -97,7 +97,7 @@ ANSWERS: dict[str, Handler] = {
 }
 
 
-@pytest.mark.parametrize("order", itertools.permutations(ANSWERS, 2), ids="-".join)
+@pytest.mark.parametrize("order", list(itertools.permutations(ANSWERS, 2)), ids="-".join)
 def test_pipelined_mixed_answers(wire: Wire, order: tuple[str, str]) -> None:
     """Plain and not plain in one pipeline: the lanes hand over to each other, in order and without a loss."""
     names = [*order, *order]

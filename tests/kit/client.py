@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-from tests.kit.transcript import note
+from tests.kit.transcript import note_message
 from tests.kit.wire import (
     Response,
     SilenceError,
@@ -37,7 +37,7 @@ class Client:
     """One connection to the proxy. Every wait ends after ``timeout`` seconds with SilenceError."""
 
     def __init__(
-        self, address: str, *, source: str = "", rcvbuf: int = 0, timeout: float = 8.0, mss: int = 0
+        self, address: str, *, source: str = "", rcvbuf: int = 0, timeout: float = 5.0, mss: int = 0
     ) -> None:
         self.sock, where = open_socket(address)
         self.sock.settimeout(timeout)
@@ -108,7 +108,8 @@ class Client:
         head.interims = interims
         read_response_body(self.stream, head, method)
         self.responses.append(head)
-        note("response", b"".join(part.raw for part in [*interims, head]))
+        for part in (*interims, head):
+            note_message("response", part)
         return head
 
     def ask(self, data: bytes, method: str = "") -> Response:

@@ -23,6 +23,8 @@ class Link:
         self.requests: list[Request] = []
         self.partial: Request | None = None
         self.ended = threading.Event()
+        self.over = False
+        """The test that this connection belongs to has ended."""
 
     @property
     def received(self) -> bytes:
@@ -72,9 +74,11 @@ class Turn:
             time.sleep(pause)
 
     def wait(self, event: threading.Event) -> None:
-        """Hold until the test releases it."""
-        if not event.wait(PATIENCE):
-            raise SilenceError("nobody released the upstream")
+        """Hold until the test releases it (or is over)."""
+        limit = time.monotonic() + PATIENCE
+        while not event.wait(0.05) and not self.link.over:
+            if time.monotonic() > limit:
+                raise SilenceError("nobody released the upstream")
 
     def close(self) -> None:
         """Our FIN; the proxy's own is read afterwards."""

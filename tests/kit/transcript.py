@@ -4,10 +4,13 @@ Whole responses that a client read, whole requests that the test awaited at the 
 asked for are noted here, without what may differ from run to run: ports, dates, ids, times, and the lane.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
 from typing import Any
+
+from tests.kit.wire import Message
 
 NOTES: list[str] = []
 
@@ -27,9 +30,11 @@ def _plain(text: str) -> str:
     return _PATH.sub("/tmp/-", _ID.sub(r"\1: -", _DATE.sub("date: -", _PORT.sub(r"\1:N", text))))
 
 
-def note(kind: str, data: bytes) -> None:
-    """Keep bytes of the wire."""
-    NOTES.append(f"{kind} {_plain(data.decode('latin-1'))!r}")
+def note_message(kind: str, message: Message) -> None:
+    """Keep a message: its head, what it carried, not how that was cut into chunks."""
+    head = message.raw.partition(b"\r\n\r\n")[0].decode("latin-1")
+    body = hashlib.sha256(message.body).hexdigest()[:16] if len(message.body) > 100 else message.body
+    NOTES.append(f"{kind} {_plain(head)!r} {message.framing} {body!r} {message.trailers!r}")
 
 
 def note_line(line: Mapping[str, Any]) -> None:

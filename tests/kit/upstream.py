@@ -16,7 +16,7 @@ from collections.abc import Callable
 from tests.kit.answers import reply
 from tests.kit.client import open_socket
 from tests.kit.link import Link, Turn
-from tests.kit.transcript import note
+from tests.kit.transcript import note_message
 from tests.kit.wire import (
     Request,
     SilenceError,
@@ -84,6 +84,7 @@ class Upstream:
         self._closed = True
         self.stop()
         for link in list(self.links):
+            link.over = True
             if not link.ended.wait(2.0):
                 with contextlib.suppress(OSError):
                     link.sock.shutdown(socket.SHUT_RDWR)
@@ -103,14 +104,15 @@ class Upstream:
 
     def reset_scripts(self) -> None:
         """Forget scripts and records, and see the proxy drop every pooled connection (for a shared proxy)."""
+        stuck = b""
         for link in list(self.links):
+            link.over = True
             if not link.ended.is_set():
                 link.finish()
         for link in list(self.links):
-            if not link.ended.wait(5.0):
-                raise SilenceError(
-                    f"the proxy kept a pooled connection that the server closed: {link.received[-200:]!r}"
-                )
+            if not link.ended.wait(3.0):
+                stuck = stuck or link.received[-200:] or b"(nothing was sent on it)"
+                link.reset()
         failures, self.failures = self.failures, []
         with self._lock:
             self._queue.clear()
@@ -120,6 +122,8 @@ class Upstream:
             self.requests.clear()
             self.violations.clear()
             self.incomplete.clear()
+        if stuck:
+            raise SilenceError(f"the proxy kept a connection that the server had closed: {stuck!r}")
         if failures:
             raise failures[0]
 
@@ -133,7 +137,7 @@ class Upstream:
         for request in self.requests:
             if not request.noted:
                 request.noted = True
-                note("request", request.raw)
+                note_message("request", request)
         return list(self.requests)
 
     def wait_links(self, count: int, timeout: float = 8.0) -> list[Link]:
