@@ -67,6 +67,8 @@ class Bar:
     sense: Literal["at most", "at least"] = "at most"
     unit: str = ""
     digits: int = 2
+    least: float | None = None
+    """The same figure from the cheapest round of each side: what a busy machine disturbs least."""
 
     @property
     def met(self) -> bool | None:
@@ -85,6 +87,7 @@ class Bar:
         return {
             "name": self.name,
             "value": self.value,
+            "least": self.least,
             "limit": self.limit,
             "sense": self.sense,
             "unit": self.unit,
@@ -115,6 +118,13 @@ class Part:
     def as_json(self) -> dict[str, Any]:
         """For the results file."""
         return {"bars": [bar.as_json() for bar in self.bars], "failures": self.failures, **self.data}
+
+
+def least_ratio(values: Sequence[float | None], bases: Sequence[Sequence[float | None]]) -> float | None:
+    """The cheapest round of ``values`` against the cheapest round of all ``bases``."""
+    mine = [value for value in values if value is not None]
+    theirs = [value for base in bases for value in base if value]
+    return min(mine) / min(theirs) if mine and theirs else None
 
 
 def number(value: float | None, digits: int = 1) -> str:

@@ -6,7 +6,7 @@ from benchmarks import load
 from benchmarks.clients import holding
 from benchmarks.held import await_none
 from benchmarks.load import Scenario, browser_head
-from benchmarks.model import Bar, Grid, Part, middle, ratios, spread_text
+from benchmarks.model import Bar, Grid, Part, least_ratio, middle, ratios, spread_text
 from benchmarks.product import EXPRESS, VARIANTS, Variant
 from benchmarks.rig import BenchError, Server
 from benchmarks.stage import Options, Stage
@@ -41,7 +41,7 @@ def finish(part: Part, title: str, plain: Sequence[float], loaded: Sequence[floa
         ["with", spread_text(loaded, 1), spread_text(found)],
     ]
     part.grids.append(Grid(f"{title}, {len(plain)} pairs", ("", "CPU us a request", "ratio"), rows))
-    part.bars.append(Bar(f"{title}, x without", middle(found), 1.1))
+    part.bars.append(Bar(f"{title}, x without", middle(found), 1.1, least=least_ratio(loaded, [plain])))
     part.data.update({"without": list(plain), "with": list(loaded), "ratios": found})
     return part
 

@@ -25,13 +25,15 @@ def table_of(grid: Grid) -> Table:
 
 def bars_table(bars: Sequence[Bar]) -> Table:
     """Every bar beside its figure."""
-    table = Table(title="Bars", title_justify="left")
-    for column in ("what", "figure", "bar", "verdict"):
+    caption = "figure: the median round; least: the cheapest round of each side, disturbed least by others"
+    table = Table(title="Bars", title_justify="left", caption=caption, caption_justify="left")
+    for column in ("what", "figure", "least", "bar", "verdict"):
         table.add_column(column, justify="left" if column == "what" else "right", no_wrap=True)
     for bar in bars:
         figure = "-" if bar.value is None else f"{bar.value:,.{bar.digits}f}{bar.unit}"
         limit = f"{bar.sense} {bar.limit:,g}{bar.unit}"
-        table.add_row(bar.name, figure, limit, f"[{STYLES[bar.verdict]}]{bar.verdict}[/]")
+        least = "" if bar.least is None else f"{bar.least:,.{bar.digits}f}{bar.unit}"
+        table.add_row(bar.name, figure, least, limit, f"[{STYLES[bar.verdict]}]{bar.verdict}[/]")
     return table
 
 

@@ -25,6 +25,7 @@ from benchmarks.model import (
     Spread,
     best_of,
     disturbance,
+    least_ratio,
     middle,
     ratios,
     spread_text,
@@ -109,6 +110,12 @@ def test_ratios_are_taken_round_by_round() -> None:
 
 def test_the_best_of_a_round_leaves_out_what_is_missing() -> None:
     assert best_of([[3.0, None, None], [2.0, 5.0, None]]) == [2.0, 5.0, None]
+
+
+def test_the_least_ratio_is_of_the_cheapest_rounds_wherever_they_stand() -> None:
+    assert least_ratio([4.0, None, 3.0], [[2.0, 1.5, None], [None, 9.0, 9.0]]) == 2.0
+    assert least_ratio([None], [[1.0]]) is None
+    assert least_ratio([1.0], []) is None
 
 
 def test_a_spread_has_its_median_and_its_ends() -> None:
