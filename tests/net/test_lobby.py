@@ -1,0 +1,183 @@
+"""Rules 1 and 2 of the lobby, edges and turns: each is shown, and what happens without it."""
+
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+from math import inf
+from typing import Any
+
+import pytest
+import trio
+
+from shieldproxy.net import lobby as lobby_module
+from shieldproxy.net.lobby import BATCH, CHUNK, READS_A_TURN, ROUND, Lobby
+from shieldproxy.net.record import ERROR, FIN, HUP, IN, WATCHED, Record, ignore
+from tests.net.rig import SECONDS, Rig, readable, reset, rig
+
+EDGE = WATCHED
+LEVEL = IN | FIN | ERROR | HUP
+
+
+# rule 1: edge-triggered, latched, a share of reads
+
+
+@pytest.mark.parametrize(("events", "spins"), [(EDGE, False), (LEVEL, True)], ids=["edge", "level"])
+@pytest.mark.parametrize("ending", ["fin", "reset", "bytes"])
+def test_what_nobody_reads_is_told_once(ending: str, events: int, spins: bool) -> None:
+    with rig(events=events) as house:
+        peer, record = house.pair()
+        house.quiet(most=100)
+        record.latch = 0
+        if ending == "fin":
+            peer.shutdown(socket.SHUT_WR)
+        elif ending == "reset":
+            reset(peer)
+        else:
+            peer.sendall(b"x")
+        assert readable(house.lobby.epoll, SECONDS)
+        count = house.quiet(most=500)
+        assert (count == 500) is spins
+        assert spins or count <= 2
+        assert bool(record.latch & FIN) is (ending != "bytes")
+        assert bool(record.latch & ERROR) is (ending == "reset")
+        assert record.latch & IN
+
+
+def reads_once(lobby: Lobby, size: int, *, again: bool) -> tuple[list[int], Callable[[Any, int], None]]:
+    sizes: list[int] = []
+
+    def on_event(record: Record, _events: int) -> None:
+        try:
+            count = len(record.sock.recv(size))
+        except BlockingIOError:
+            return
+        sizes.append(count)
+        if again:
+            lobby.again(record)
+
+    return sizes, on_event
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["ready list", "without"])
+def test_a_partial_read_stands_in_the_ready_list(house: Rig, again: bool) -> None:
+    """Under ET no event says a second time that bytes are there."""
+    sizes, on_event = reads_once(house.lobby, 10, again=again)
+    peer, _ = house.pair(on_event)
+    peer.sendall(bytes(100))
+    house.until(lambda: bool(sizes))
+    house.quiet()
+    assert sum(sizes) == (100 if again else 10)
+
+
+def test_the_ready_list_is_called_once_a_turn(house: Rig) -> None:
+    """Who has much to read takes its share in each turn, beside the events of others."""
+    sizes, on_event = reads_once(house.lobby, 10, again=True)
+    peer, record = house.pair(on_event)
+    peer.sendall(bytes(1000))
+    house.until(lambda: bool(sizes))
+    before = len(sizes)
+    house.lobby.turn()
+    assert len(sizes) == before + 1
+    house.lobby.close(record)
+    assert record not in house.lobby.ready
+    house.lobby.turn()
+    assert len(sizes) == before + 1
+
+
+def test_a_drain_takes_16_reads_of_64_kib_a_turn(house: Rig) -> None:
+    house.policy = replace(house.policy, limits=replace(house.policy.limits, linger=1 << 40))
+    peer, rec = house.join()
+    rec.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 1024 * 1024)
+    house.serve(rec)
+    house.closer.end(rec, "proxy", "exchange", "test")
+    assert rec.linger is not None
+    peer.setblocking(False)
+    flood = memoryview(bytes(1 << 20))
+    most = 0
+    for _ in range(40):
+        try:
+            while peer.send(flood):
+                pass
+        except BlockingIOError:
+            pass
+        before = rec.linger.drained
+        house.lobby.turn()
+        most = max(most, rec.linger.drained - before)
+    assert 0 < most <= READS_A_TURN * CHUNK
+    assert (READS_A_TURN, CHUNK) == (16, 64 * 1024)
+
+
+# rule 2: a turn has an end
+
+
+def crowd(house: Rig, count: int, on_event: Callable[[Any, int], None]) -> list[Record]:
+    """Records on socket pairs, each with one event that nobody has taken."""
+    records = []
+    for _ in range(count):
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        record = Record(ours, on_event, lambda _: None)
+        house.lobby.add(record, house.events)
+        house.peers.append(theirs)
+        records.append(record)
+    return records
+
+
+@pytest.mark.parametrize("batch", [BATCH, 100_000], ids=["256", "without"])
+def test_a_turn_has_256_events(house: Rig, monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
+    monkeypatch.setattr(lobby_module, "BATCH", batch)
+    assert BATCH == 256
+    seen: list[Record] = []
+    records = crowd(house, 400, lambda record, _: seen.append(record))
+    first = house.lobby.turn()
+    assert first == (256 if batch == BATCH else 400)
+    house.quiet()
+    assert set(seen) == set(records), "the rest comes in the next turn"
+
+
+class Busy(Lobby):
+    """Gives up when nobody else had a turn for long."""
+
+    longest = 0
+    count = 0
+
+    def turn(self) -> int:
+        if self.count > 50 * ROUND:
+            raise RuntimeError("nobody else had a turn")
+        size = super().turn()
+        self.count += size
+        self.longest = max(self.longest, self.count)
+        return size
+
+
+@pytest.mark.parametrize("most", [ROUND, inf], ids=["rounds", "without"])
+async def test_tasks_live_beside_a_lobby_that_never_runs_dry(
+    monkeypatch: pytest.MonkeyPatch, most: float
+) -> None:
+    monkeypatch.setattr(lobby_module, "ROUND", most)
+    with rig(lobby_class=Busy, events=LEVEL) as house:
+        busy = house.lobby
+        assert isinstance(busy, Busy)
+        crowd(house, 40, ignore)
+        for peer in house.peers:
+            peer.send(b"x")
+        ticks = 0
+
+        async def beside() -> None:
+            nonlocal ticks
+            while ticks < 20:
+                busy.count = 0
+                ticks += 1
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(busy.run)
+                nursery.start_soon(beside)
+        except* RuntimeError:
+            assert most == inf
+            assert ticks <= 1
+        else:
+            assert ticks == 20
+            assert busy.longest <= 2 * (ROUND + BATCH)  # trio runs its tasks in any order
