@@ -139,7 +139,6 @@ def test_timed_loses_none_either(module_bench: Bench, build: Callable[[str], Pro
         ("413 of ours, by length", 9),
         ("403 of ours, by a rule", 9),
         ("413 of the upstream, 60 kB", 12),
-        ("close while 2 kB are pipelined", 12),
         ("close while 400 kB are pipelined", 12),
     ],
 )

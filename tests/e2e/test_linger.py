@@ -160,7 +160,7 @@ def test_fin_wait_2_bounds_the_kernels_record(bench: Bench, connect: Connect, se
     client.ask(request())
     assert client.ending() == "fin"
     assert eventually(lambda: not is_held(client, proxy))
-    assert states(client, proxy) == [FIN_WAIT2]
+    assert eventually(lambda: states(client, proxy) == [FIN_WAIT2])
     took = gone(lambda: facing(client.sock, proxy.pid), seconds + 3.0)
     assert seconds - 0.8 < took < seconds + 1
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Bench
+from tests.e2e.conftest import Bench, Connect
 from tests.kit.client import Client, request
 from tests.kit.endings import p99, times, whole
 from tests.kit.scene import LAST, PATIENT, stage
@@ -15,7 +15,7 @@ from tests.kit.sockets import ESTABLISHED, FIN_WAIT2, cpu_share, descriptors, ev
 
 
 @pytest.mark.slow
-def test_a_thousand_waiting_clients_cost_nothing(bench: Bench) -> None:
+def test_a_thousand_waiting_clients_cost_nothing(bench: Bench, connect: Connect) -> None:
     """250 each fresh, in a head, idle, lingering: no thread, no CPU, and a good client is served at once."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4096)), hard))
@@ -25,19 +25,17 @@ def test_a_thousand_waiting_clients_cost_nothing(bench: Bench) -> None:
         first.ask(request())
     threads = len(list(Path(f"/proc/{proxy.pid}/task").iterdir()))
     before = descriptors(proxy.pid)
-    clients: list[Client] = []
+    clients = []
     for _ in range(250):
-        clients.append(Client(proxy.address))
-        clients.append(Client(proxy.address).send(b"GET / HTTP/1.1\r\nHost: a\r\nX: y"))
-        idle, last = Client(proxy.address), Client(proxy.address)
+        idle, last = connect(proxy), connect(proxy)
+        clients += [connect(proxy), connect(proxy).send(b"GET / HTTP/1.1\r\nHost: a\r\nX: y"), idle, last]
         assert whole(idle.send(request())) is not None
         assert whole(last.send(LAST)) is not None
-        clients += [idle, last]
     assert len(of_port(scene.port, ESTABLISHED, pid=proxy.pid)) == 750
     assert len(of_port(scene.port, FIN_WAIT2, pid=proxy.pid)) == 250
     assert descriptors(proxy.pid) >= before + 999
     assert cpu_share(proxy.pid) < 0.05
-    assert len(list(Path(f"/proc/{proxy.pid}/task").iterdir())) == threads
+    assert len(list(Path(f"/proc/{proxy.pid}/task").iterdir())) <= threads + 2, "more than those of the log"
     assert p99(times(proxy.address, 100)) < 0.1
     for client in clients:
         client.close()

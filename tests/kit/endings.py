@@ -63,11 +63,11 @@ def page(size: int, status: str = "200 OK", fields: str = "") -> bytes:
 
 
 def early(response: bytes) -> Handler:
-    """An orderly server: it answers at the head, then reads what still comes until the proxy ends."""
+    """An orderly server: it answers at the head, then reads the body that still comes."""
 
     def answer(turn: Turn) -> None:
         turn.send(response)
-        turn.gone()
+        turn.read_body()
 
     return answer
 

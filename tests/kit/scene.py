@@ -49,6 +49,10 @@ class Scene:
         """Where the upstream listens."""
         return int(self.upstream.address.rpartition(":")[2])
 
+    def empty(self) -> None:
+        """Wait until the proxy has let go of the connection by which its start was seen."""
+        assert eventually(lambda: self.proxy.lines("connection"))
+
     def close_waits(self) -> list[str]:
         """Sockets of the proxy whose peer has closed: those to clients and those to the server."""
         return [str(row) for row in _close_waits(self.proxy.pid, [self.port], [self.server])]
