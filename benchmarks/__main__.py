@@ -35,7 +35,9 @@ OUTPUT = Path(__file__).parent / "results" / "latest.json"
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("parts", nargs=-1, metavar=f"[{'|'.join(PARTS)}]...")
-@click.option("--short", is_flag=True, help="Fewer and shorter rounds: about three minutes in all.")
+@click.option(
+    "--short", is_flag=True, help="Fewer rounds, 2,000 connections held: about three minutes in all."
+)
 @click.option("--only", multiple=True, metavar="PROXY", help="Only these proxies (may be repeated).")
 @click.option("--held", "count", type=click.IntRange(100, 18000), help="Connections to hold in each state.")
 @click.option("--output", type=click.Path(path_type=Path), default=OUTPUT, help="Where the JSON goes.")

@@ -25,7 +25,7 @@ IN_LINE = 2000
 NAMES = (EXPRESS, "nginx", "haproxy")
 ENOUGH = 0.99
 WARM = 200
-SETTLE = 1.0
+SETTLE = 0.6
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from benchmarks import load, procfs
 from benchmarks.clients import holding
 from benchmarks.heartbeat import heartbeat
 from benchmarks.load import Scenario
-from benchmarks.model import Bar, Grid, Part, Sample, middle, number
+from benchmarks.model import Bar, Grid, Part, Sample, disturbance, middle, number
 from benchmarks.product import EXPRESS
 from benchmarks.rig import BenchError, Server
 from benchmarks.stage import Options, Proxy, Stage
@@ -112,7 +112,8 @@ def conclude(part: Part, found: Mapping[str, Sequence[Pair]]) -> Part:
                 ]
             )
     columns = ("proxy", "requests/s", "CPU us a request", "p50 ms", "p99 ms", "longest ms", "held")
-    part.grids.append(Grid(f"{DRIPPING:,} clients dripping a head, a byte a second", columns, rows))
+    note = disturbance([one.sample for pairs in found.values() for pair in pairs for one in pair])
+    part.grids.append(Grid(f"{DRIPPING:,} clients dripping a head, a byte a second", columns, rows, note))
     ours, theirs = effects.get(EXPRESS, effect([])), effects.get("nginx", effect([]))
     against = ours.share / theirs.share if ours.share and theirs.share else None
     part.bars += [
