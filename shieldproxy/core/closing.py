@@ -163,12 +163,22 @@ def vanished(kernel: Kernel, timeouts: Timeouts) -> bool:
     return kernel.silent >= timeouts.fin_wait_1 and (kernel.retransmits >= 3 or kernel.probes >= 2)
 
 
+def next_look(linger: Lingering, timeouts: Timeouts, now: float) -> float:
+    """Return when to look at a lingering close again, if nothing happens before.
+
+    The acknowledgement is an event; only how far an unacknowledged client has come must be asked for.
+    """
+    if linger.mode == "ack" and linger.acked_at == inf:
+        return now + min(timeouts.send_idle / 4, timeouts.fin_wait_1)
+    return linger_due(linger, timeouts)
+
+
 def linger_due(linger: Lingering, timeouts: Timeouts) -> float:
-    """Return when a lingering close wants the next look, if nothing happens before."""
+    """Return when a lingering close is over, if nothing happens before."""
     if linger.mode == "timed":
         return min(linger.last_byte + timeouts.linger_gap, linger.started + timeouts.linger_total)
     if linger.acked_at == inf:
-        return min(linger.progress_at + timeouts.send_idle, linger.progress_at + timeouts.fin_wait_1)
+        return linger.progress_at + timeouts.send_idle
     gap = max(timeouts.linger_gap, 4 * linger.rtt)
     return min(max(linger.acked_at, linger.last_byte) + gap, linger.acked_at + timeouts.linger_total)
 

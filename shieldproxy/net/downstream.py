@@ -78,6 +78,8 @@ class Clients:
             self._closer.leave(rec, Event.PEER_FIN, "client", phase, "fin-in-head" if rec.buf else "fin")
             return
         rec.got += len(data)
+        if len(data) == CHUNK:
+            rec.latch |= IN  # there may be more, and no edge will say so again
         if rec.buf:
             self._continue_head(rec, data)
             return
@@ -103,6 +105,9 @@ class Clients:
     def _look_for_head(self, rec: Downstream, buf: bytes | bytearray, start: int) -> None:
         if buf[0] in b"\r\n":
             blank = skip_blank(buf)
+            if blank > BLANKS:
+                self._on_fault(rec, 400, "blank-lines")
+                return
             if blank:
                 buf, start = buf[blank:], 0
         if not buf:
@@ -119,8 +124,9 @@ class Clients:
             lobby = self._lobby
             if start == 0:
                 lobby.arm(rec, rec.since + rec.policy.timeouts.head)
-            if len(buf) >= CHUNK:
-                lobby.again(rec)
+            if rec.latch & (IN | FIN | ERROR | HUP):
+                rec.latch &= ~IN
+                lobby.again(rec)  # more, or the end, is behind these bytes
 
     def on_next(self, rec: Downstream, events: int) -> None:
         """Its turn again after an exchange: a pipelined request first, then what the socket has."""

@@ -178,7 +178,7 @@ class Closer:
         if event is not None:
             self._apply(rec, event)
         else:
-            lobby.arm(rec, max(closing.linger_due(linger, timeouts), now + 0.05))
+            lobby.arm(rec, closing.next_look(linger, timeouts, now))
 
     def _close_in_kernel(self, rec: Downstream, event: Event) -> None:
         """SO_LINGER: ``close()`` blocks, so it runs elsewhere, and its descriptor leaves the epoll first."""

@@ -15,6 +15,7 @@ see to, because each was seen to go wrong (design, "Rules of the lobby"):
   share stands in the ready list and is called again in the next turn.
 """
 
+import os
 import select
 import socket
 from collections.abc import Callable
@@ -58,6 +59,9 @@ class Lobby:
         self._records: list[Record | None] = [None] * limit
         self._doomed: list[tuple[socket.socket, Callable[[socket.socket], None] | None]] = []
         self._in_batch = False
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._rung = False
+        self.epoll.register(self._bell, WATCHED)
         self._alarm: trio.CancelScope | None = None
         self._alarm_at = inf
 
@@ -96,6 +100,14 @@ class Lobby:
     def again(self, record: Record, events: int = IN) -> None:
         """Call the record once more in the next turn: its share of this one is used up."""
         self.ready[record] = self.ready.get(record, 0) | events
+        if not self._in_batch:
+            self._wake()
+
+    def _wake(self) -> None:
+        """A task has left something to do: `run` may be waiting for the epoll."""
+        if not self._rung:
+            self._rung = True
+            os.eventfd_write(self._bell, 1)
 
     def all(self) -> list[Record]:
         """Every record that is held, in the order of descriptors."""
@@ -156,6 +168,11 @@ class Lobby:
         self.now = self.clock()
         records = self._records
         events = self.epoll.poll(0, BATCH)
+        if self._rung:
+            self._rung = False
+            os.eventfd_read(self._bell)
+        ready = self.ready
+        self.ready = {}  # who is called again by this batch has had its share of the turn
         self._in_batch = True
         for fd, happened in events:
             record = records[fd]
@@ -164,8 +181,7 @@ class Lobby:
                     record.on_event(record, happened)
                 except Exception as exc:  # noqa: BLE001 - one record's defect must not cost the batch
                     self._fault(record, exc)
-        if self.ready:
-            ready, self.ready = self.ready, {}
+        if ready:
             for record, happened in ready.items():
                 if record.fd >= 0:
                     self._guard(record, record.on_event, record, happened)
@@ -197,3 +213,4 @@ class Lobby:
         for record in self.all():
             self.close(record)
         self.epoll.close()
+        os.close(self._bell)

@@ -91,9 +91,13 @@ class Group:
         server = self._single or self._least(idle_only=True)
         if server is None or not server.idle:
             return None
+        return self._lease(server)
+
+    def _lease(self, server: Server) -> Upstream:
         server.leased += 1
         up = server.idle.pop()
         up.uses += 1
+        up.due = inf
         return up
 
     def enter(self, ticket: Ticket, *, shun: Server | None = None) -> Grant | None:
@@ -106,11 +110,9 @@ class Group:
         if not self.line:
             server = self._least(idle_only=False, shun=shun)
             if server is not None:
-                server.leased += 1
                 if server.idle:
-                    up = server.idle.pop()
-                    up.uses += 1
-                    return up
+                    return self._lease(server)
+                server.leased += 1
                 server.open += 1
                 return server
         self.line[ticket] = None
@@ -164,6 +166,7 @@ class Group:
         if self.line:
             ticket, _ = self.line.popitem(last=False)
             up.uses += 1
+            up.due = inf
             ticket.grant(ticket, up)
             return
         server = up.server

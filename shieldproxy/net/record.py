@@ -127,6 +127,14 @@ class Downstream(Record):
         return self.policy.limits
 
 
+def has_input(record: Record) -> bool:
+    """Whether a byte can be read now; looks, and takes nothing."""
+    try:
+        return bool(record.sock.recv(1, socket.MSG_PEEK))
+    except OSError:
+        return False
+
+
 class Upstream(Record):
     """One connection to a legacy server: idle in its pool, or leased to one exchange."""
 

@@ -5,7 +5,7 @@ from typing import Final
 from shieldproxy.core import forward
 from shieldproxy.core.fields import Fault
 from shieldproxy.core.head import CHUNKED, UNTIL_CLOSE, RequestHead, ResponseHead, end_of_head, read_response
-from shieldproxy.net.record import FIN
+from shieldproxy.net.record import FIN, has_input
 from shieldproxy.proxy.house import House
 from shieldproxy.proxy.state import Exchange
 
@@ -21,8 +21,9 @@ def speaks_10(ex: Exchange, head: RequestHead) -> bool:
 def may_keep(house: House, ex: Exchange) -> bool:
     """Whether the client's connection may serve another request after this one."""
     head = ex.head
-    if house.draining or ex.rec.latch & FIN:
-        return False
+    rec = ex.rec
+    if house.draining or (rec.latch & FIN and not rec.buf and not has_input(rec)):
+        return False  # half-closed, and this was its last request
     if not ex.policy.keep_alive or not head.persistent:
         return False
     return head.minor == 0 or ex.policy.request_version is None
@@ -47,7 +48,7 @@ def parse(ex: Exchange, data: bytes, method: bytes) -> tuple[ResponseHead, int] 
         return resp
     if resp.status == 101:
         return Fault(502, "unasked-upgrade", "")
-    return resp, end
+    return resp, resp.size
 
 
 def compose(house: House, ex: Exchange, head: RequestHead, resp: ResponseHead, *, whole: bool) -> bytes:
@@ -69,6 +70,7 @@ def compose(house: House, ex: Exchange, head: RequestHead, resp: ResponseHead, *
         else:
             framing = CHUNKED
     ex.keep = keep
+    ex.framing = framing
     ex.status = resp.status
     connection = b"close" if not keep else b"keep-alive" if head.minor == 0 or old else b""
     out = forward.response_head(
@@ -105,6 +107,19 @@ def refusal(
         retry_after=retry_after,
     )
     ex.head_out += out.index(b"\r\n\r\n") + 4
+    return out
+
+
+def options(house: House, ex: Exchange) -> bytes:
+    """Return our answer to an OPTIONS that may go no further (RFC 9110 section 7.6.2)."""
+    ex.keep = ex.keep and may_keep(house, ex)
+    ex.status = 200
+    out = forward.own_options(
+        connection=b"" if ex.keep else b"close",
+        date=house.log.date(),
+        minor10=ex.policy.response_version is not None,
+    )
+    ex.head_out += len(out)
     return out
 
 

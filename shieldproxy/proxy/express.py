@@ -20,9 +20,9 @@ from shieldproxy.core.retry import may_retry
 from shieldproxy.net.bell import Bell
 from shieldproxy.net.lobby import CHUNK
 from shieldproxy.net.pool import Grant, Server
-from shieldproxy.net.record import ERROR, FIN, HUP, IN, OUT, Downstream, Upstream
+from shieldproxy.net.record import ERROR, FIN, HUP, IN, OUT, Downstream, Upstream, has_input
 from shieldproxy.proxy import exchange
-from shieldproxy.proxy.answer import FITS, compose, parse, refusal
+from shieldproxy.proxy.answer import FITS, compose, options, parse, refusal
 from shieldproxy.proxy.house import House
 from shieldproxy.proxy.identity import new_id
 from shieldproxy.proxy.state import Bytes, Exchange
@@ -122,7 +122,7 @@ class Express:
             self.refuse(ex, policy.deny, "policy", "denied")
             return False
         if head.max_forwards == 0:
-            self.refuse(ex, 200, "policy", "max-forwards")
+            self._send_own(ex, options(self._house, ex), exchange.refused("proxy", "policy", "max-forwards"))
             return False
         route = house.route_of(rec, head)
         if route is None:
@@ -159,7 +159,6 @@ class Express:
         """Nothing came free within queue_timeout."""
         ex = rec.exchange
         ex.group.quit(ex)
-        ex.keep = ex.keep and not rec.latch & FIN
         self.refuse(ex, 503, "admission", "queue-timeout", retry_after=exchange.RETRY_AFTER)
 
     def _send(self, ex: Exchange, up: Upstream) -> None:
@@ -328,9 +327,13 @@ class Express:
     ) -> None:
         """Answer a request ourselves. The upstream is out of it already."""
         house, rec = self._house, ex.rec
-        if ex.keep and (house.draining or rec.latch & FIN):
+        if ex.keep and (house.draining or (rec.latch & FIN and not rec.buf and not has_input(rec))):
             ex.keep = False
         out = refusal(house, ex, status, reason, detail, retry_after=retry_after)
+        self._send_own(ex, out, exchange.refused(by, phase, reason))
+
+    def _send_own(self, ex: Exchange, out: bytes, ending: exchange.Ending) -> None:
+        rec = ex.rec
         try:
             count = rec.sock.send(out)
         except BlockingIOError:
@@ -339,11 +342,10 @@ class Express:
             count = len(out)  # `end` sees the reset
             rec.latch |= ERROR
         ex.bytes_out += count
-        ending = exchange.refused(by, phase, reason)
         if count < len(out):
             self.promote(ex, "slow-reader", to_down=memoryview(out)[count:], ending=ending)
             return
-        exchange.finish(house, ex, ending)
+        exchange.finish(self._house, ex, ending)
 
     def promote(
         self,
@@ -358,7 +360,7 @@ class Express:
         house, rec = self._house, ex.rec
         house.promotions[reason] += 1
         ex.promoted(Bell(self._lobby), exchange.on_grant, to_up, to_down)
-        rec.latch |= IN | OUT
+        rec.latch |= OUT if ex.whole else IN | OUT
         rec.on_event = exchange.on_event
         rec.due = _NEVER
         up = ex.up

@@ -65,6 +65,9 @@ class Relay:
         self._client_out = now
         self._acked = -1
         self._up_broken = False
+        self._refused = False
+        """The upstream's final answer is no success, and came before the body was whole."""
+        self._discarded = 0
         self._closed = False
         self._left = 0
         """Bytes of the response's body still to come (by length)."""
@@ -119,7 +122,9 @@ class Relay:
     def _step_up(self) -> bool:
         ex = self._ex
         up = ex.up
-        if up is None or self._up_broken:
+        if up is None or self._refused:
+            return self._discard_body()
+        if self._up_broken:
             return False
         if ex.to_up:
             if not up.latch & OUT:
@@ -138,6 +143,30 @@ class Relay:
         if self.body_whole:
             return False
         return self._take_body()
+
+    def _discard_body(self) -> bool:
+        """The upstream has answered and needs no more of the body: read on all the same.
+
+        Many clients send all of it before they read, and would never come to the answer. Bounded as a
+        lingering close is; the connection ends after the response.
+        """
+        ex = self._ex
+        rec, scrap = ex.rec, self._lobby.discarded
+        if ex.keep or ex.whole or not rec.latch & IN or self._discarded >= ex.policy.limits.linger:
+            return False
+        try:
+            count = rec.sock.recv_into(scrap)
+        except BlockingIOError:
+            count = 0
+        except OSError as exc:
+            raise Ended("client", self._phase(), "reset", 499) from exc
+        if count == 0:
+            rec.latch &= ~IN
+            return False
+        rec.got += count
+        self._discarded += count
+        self._client_in = self._lobby.now
+        return True
 
     def _take_body(self) -> bool:
         ex = self._ex
@@ -312,6 +341,7 @@ class Relay:
                 return
             if resp.status >= 200:
                 ex.resp = resp
+                self._refused = resp.status >= 300 and not self.body_whole
                 ex.to_down = bytes(ex.to_down) + compose(self._house, ex, head, resp, whole=self.body_whole)
                 self._chunks = ChunkedReader(padded=True) if resp.length == CHUNKED else None
                 self._left = max(resp.length, 0)
@@ -389,7 +419,7 @@ class Relay:
             self._house.counts["surplus"] += 1
         if self._closed:
             group.drop(up)
-        elif surplus or ex.to_up or self._up_broken or not self.body_whole:
+        elif surplus or ex.to_up or self._up_broken or self._refused or not self.body_whole:
             group.abandon(up)
         elif ex.resp is not None and ex.resp.persistent:
             group.release(up)
@@ -404,7 +434,7 @@ class Relay:
             return self._lobby.now + max(0.25, min(timeouts.send_idle, timeouts.fin_wait_1) / 8)
         if ex.up is None:
             return inf
-        if ex.to_up or self.body_whole or self._up_broken:
+        if ex.to_up or self.body_whole or self._up_broken or self._refused:
             return self._progress + ex.group.spec.response_timeout
         return self._client_in + timeouts.body_idle
 
@@ -415,7 +445,7 @@ class Relay:
         if ex.to_down:
             kernel = kernel_facts(ex.rec.sock)
             self._judge_reader(kernel, now)
-        elif ex.to_up or self.body_whole or self._up_broken:
+        elif ex.to_up or self.body_whole or self._up_broken or self._refused:
             if now >= self._progress + ex.group.spec.response_timeout:
                 raise Ended("upstream", self._phase(), "response-timeout", 504)
         elif now >= self._client_in + timeouts.body_idle:

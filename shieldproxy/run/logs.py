@@ -17,7 +17,7 @@ import msgspec
 import trio
 
 from shieldproxy.core.outcome import Outcome, Receipt
-from shieldproxy.net.record import FIN, Downstream
+from shieldproxy.net.record import ERROR, FIN, Downstream
 from shieldproxy.proxy.state import NO_HEAD, Exchange
 
 BUFFER: Final = 8 * 1024 * 1024
@@ -200,7 +200,7 @@ class Journal:
             Receipt(
                 "connection", self._now(), rec.peer, rec.port, rec.door.listen, by, phase, reason, ending,
                 rec.served, rec.got, rec.sent, acknowledged,
-                ending == "fin" or bool(rec.latch & FIN),
+                ending == "fin" or rec.latch & (FIN | ERROR) == FIN,
                 round(now - rec.born, 6),
                 round(now - linger.started, 6) if linger is not None else 0.0,
                 linger.drained if linger is not None else 0,
