@@ -8,6 +8,7 @@ equal.
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ def transcript(lane: str, request: pytest.FixtureRequest) -> Iterator[list[str]]
         return
     seen = sorted(NOTES)
     first, before = SEEN.setdefault(_without_lane(request.node.nodeid, lane), (lane, seen))
-    assert seen == before, f"the lanes {first} and {lane} differ"
+    for here, there in zip_longest(seen, before, fillvalue="(nothing)"):
+        assert here == there, f"lane {lane}: {here}\nlane {first}: {there}"
 
 
 @pytest.hookimpl(wrapper=True)

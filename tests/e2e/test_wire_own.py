@@ -295,3 +295,10 @@ def test_an_own_response_says_nothing_of_the_client_s_bytes(wire: Wire) -> None:
     answer = wire.client().ask(b"GET /<script>alert(1)</script> HTTP/1.1\r\nHost: a\r\nHost: <b>\r\n\r\n")
     assert answer.status == 400
     assert b"<" not in answer.raw
+
+
+def test_an_own_response_names_no_server(tight: Wire) -> None:
+    """Where the upstream stands is for the log, not for clients."""
+    answer = tight.client().ask(request("/dead"))
+    server = tight.proxy.config["upstream"]["dead"]["servers"][0]
+    assert server.rpartition(":")[2].encode() not in answer.raw

@@ -15,7 +15,6 @@ from tests.kit.client import request
         ("http://other.example?q=1", b"/?q=1", b"other.example"),
         ("HTTP://Other.Example/A", b"/A", b"other.example"),
         ("http://[::1]:80/a", b"/a", b"[::1]:80"),
-        ("https://other.example/a", b"/a", b"other.example"),
     ],
 )
 def test_absolute_form_replaces_host(wire: Wire, target: str, origin: bytes, host: bytes) -> None:
@@ -24,6 +23,13 @@ def test_absolute_form_replaces_host(wire: Wire, target: str, origin: bytes, hos
     got = wire.upstream.one()
     assert got.target == origin
     assert (got.get("host") or b"").lower() == host
+
+
+def test_an_https_target_is_misdirected(wire: Wire) -> None:
+    """RFC 9110 7.4: what was asked to be secured is not served on a plain connection."""
+    got = wire.client().ask(request("https://other.example/a"))
+    assert got.status in (400, 421)
+    assert not wire.upstream.links
 
 
 def test_absolute_form_of_http_1_0_without_host(wire: Wire) -> None:

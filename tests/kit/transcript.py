@@ -33,7 +33,9 @@ def _plain(text: str) -> str:
 def note_message(kind: str, message: Message) -> None:
     """Keep a message: its head, what it carried, not how that was cut into chunks."""
     head = message.raw.partition(b"\r\n\r\n")[0].decode("latin-1")
-    body = hashlib.sha256(message.body).hexdigest()[:16] if len(message.body) > 100 else message.body
+    body = hashlib.sha256(message.body).hexdigest()[:16]
+    if len(message.body) < 200:
+        body = _plain(message.body.decode("latin-1"))
     NOTES.append(f"{kind} {_plain(head)!r} {message.framing} {body!r} {message.trailers!r}")
 
 
