@@ -86,7 +86,7 @@ class Clients:
         end = data.find(b"\r\n\r\n") + 4
         if end != 3 and data[0] > 32:  # the common case: a whole head, and no blank line before it
             if end > rec.policy.limits.head:
-                self._on_fault(rec, 431, "head-large")
+                self._on_fault(rec, *_too_large(data, rec.policy.limits.head))
             else:
                 self._on_head(rec, data, end)
             return
@@ -112,6 +112,7 @@ class Clients:
                 buf, start = buf[blank:], 0
         if not buf:
             rec.buf = b""
+            self._read_on(rec)
             return
         end = end_of_head(buf, start)
         limit = rec.policy.limits.head
@@ -121,12 +122,15 @@ class Clients:
             self._on_head(rec, bytes(buf), end)
         else:
             rec.buf = buf if isinstance(buf, bytearray) else bytearray(buf)
-            lobby = self._lobby
             if start == 0:
-                lobby.arm(rec, rec.since + rec.policy.timeouts.head)
-            if rec.latch & (IN | FIN | ERROR | HUP):
-                rec.latch &= ~IN
-                lobby.again(rec)  # more, or the end, is behind these bytes
+                self._lobby.arm(rec, rec.since + rec.policy.timeouts.head)
+            self._read_on(rec)
+
+    def _read_on(self, rec: Downstream) -> None:
+        """More, or the end, may be behind what was read: no edge will say so again."""
+        if rec.latch & (IN | FIN | ERROR | HUP):
+            rec.latch &= ~IN
+            self._lobby.again(rec)
 
     def on_next(self, rec: Downstream, events: int) -> None:
         """Its turn again after an exchange: a pipelined request first, then what the socket has."""

@@ -74,7 +74,7 @@ async def _answer(house: House, ex: Exchange) -> Ending:
         if exc.status < 400 or exc.status == 499 or ex.resp is not None or ex.rec.latch & (ERROR | HUP):
             raise
         _leave_upstream(ex)
-        ex.keep = False
+        ex.keep = ex.whole and may_keep(house, ex)
         ex.to_down = refusal(
             house,
             ex,

@@ -20,9 +20,9 @@ from shieldproxy.core.retry import may_retry
 from shieldproxy.net.bell import Bell
 from shieldproxy.net.lobby import CHUNK
 from shieldproxy.net.pool import Grant, Server
-from shieldproxy.net.record import ERROR, FIN, HUP, IN, OUT, Downstream, Upstream, has_input
+from shieldproxy.net.record import ERROR, FIN, HUP, IN, OUT, Downstream, Upstream
 from shieldproxy.proxy import exchange
-from shieldproxy.proxy.answer import FITS, compose, options, parse, refusal
+from shieldproxy.proxy.answer import FITS, compose, may_keep, options, parse, refusal
 from shieldproxy.proxy.house import House
 from shieldproxy.proxy.identity import new_id
 from shieldproxy.proxy.state import Bytes, Exchange
@@ -117,7 +117,7 @@ class Express:
         if fault is not None:
             self.refuse(ex, fault.status, "policy", fault.reason, fault.detail)
             return False
-        ex.keep = plain and head.persistent and policy.keep_alive and policy.request_version is None
+        ex.keep = plain  # from here on a refusal need not end the connection
         if policy.deny is not None:
             self.refuse(ex, policy.deny, "policy", "denied")
             return False
@@ -326,9 +326,8 @@ class Express:
         retry_after: int | None = None,
     ) -> None:
         """Answer a request ourselves. The upstream is out of it already."""
-        house, rec = self._house, ex.rec
-        if ex.keep and (house.draining or (rec.latch & FIN and not rec.buf and not has_input(rec))):
-            ex.keep = False
+        house = self._house
+        ex.keep = ex.keep and may_keep(house, ex)
         out = refusal(house, ex, status, reason, detail, retry_after=retry_after)
         self._send_own(ex, out, exchange.refused(by, phase, reason))
 
