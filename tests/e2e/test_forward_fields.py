@@ -121,12 +121,13 @@ def test_a_trusted_peer_s_fields_are_kept_and_appended_to(edge: Wire) -> None:
         ("9.9.9.9, 1.2.3.4", "1.2.3.4"),
         ("1.2.3.4, 127.0.1.9, 127.0.1.8", "1.2.3.4"),
         ("127.0.1.9, 127.0.1.8", "127.0.1.9"),
-        ("1.2.3.4,, 127.0.1.8,", "1.2.3.4"),
+        ("9.9.9.9, unknown, 127.0.1.8", "127.0.1.8"),
+        ("9.9.9.9, _hidden", "127.0.1.5"),
         ("2001:db8::5", "2001:db8::5"),
     ],
 )
 def test_the_client_is_the_rightmost_untrusted(edge: Wire, value: str, client: str) -> None:
-    """What stands left of it was said by somebody who is not trusted."""
+    """What stands left of it, or of a word that is no address, was said by nobody who is trusted."""
     peer = edge.client(source="127.0.1.5")
     peer.ask(request(fields=[f"X-Forwarded-For: {value}"]))
     assert edge.log(peer)[0]["client"] == client

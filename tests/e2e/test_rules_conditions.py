@@ -12,7 +12,7 @@ from tests.kit.upstream import Upstream
 RULES = [
     {"name": "by-agent", "user_agent": "Mozilla/2", "deny": 403},
     {"name": "by-agent-anchored", "user_agent": "^Exact$", "deny": 403},
-    {"name": "by-agent-bytes", "user_agent": "caf\xe9", "deny": 403},
+    {"name": "by-agent-bytes", "user_agent": r"caf\xe9", "deny": 403},
     {"name": "by-client", "client": ["127.0.2.0/24", "::1/128"], "deny": 403},
     {"name": "by-method", "method": "PROPFIND", "deny": 403},
     {"name": "by-path", "path": "/private", "deny": 403},

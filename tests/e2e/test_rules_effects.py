@@ -107,27 +107,21 @@ def test_response_version_1_0_on_an_own_response(rules: Wire) -> None:
 
 
 def test_request_version_1_0(rules: Wire) -> None:
-    """For servers that must not see 1.1 from such a client; a chunked body cannot go that way."""
-    client = rules.client()
-    rules.upstream.then(last(b"HTTP/1.0 200 OK\r\n\r\nab"))
-    assert client.ask(agent("old-server")).body == b"ab"
-    assert rules.upstream.one().version == b"1.0"
+    """Its requests count as HTTP/1.0 ones, whatever they say (Apache's downgrade-1.0): it is closed."""
     client = rules.client()
     got = client.ask(agent("old-server", method="POST", body=b"hello"))
-    assert got.status == 200
-    seen = rules.upstream.wait_requests(2)[1]
-    assert (seen.version, seen.body, seen.framing) == (b"1.0", b"hello", "length")
+    assert (got.status, got.persistent) == (200, False)
+    assert client.ending() == "fin"
+    assert rules.upstream.one().body == b"hello"
 
 
-def test_request_version_1_0_with_a_chunked_body(rules: Wire) -> None:
-    """RFC 9112 6.1: no Transfer-Encoding in an HTTP/1.0 request: collected, or refused with 411."""
-    fields = ["User-Agent: old-server", "Transfer-Encoding: chunked"]
-    got = rules.client().ask(request(method="POST", fields=fields) + b"5\r\nhello\r\n0\r\n\r\n")
-    if got.status == 200:
-        assert rules.upstream.one().body == b"hello"
-    else:
-        assert got.status == 411
-        assert not rules.upstream.requests
+@pytest.mark.parametrize("answer", [chunked(b"a", b"b"), b"HTTP/1.1 103 X\r\n\r\n" + reply(b"ab")])
+def test_request_version_1_0_gets_nothing_of_1_1(rules: Wire, answer: bytes) -> None:
+    """Neither chunks nor interim responses (RFC 9112 6.1, RFC 9110 15.2)."""
+    rules.upstream.then(answer)
+    got = rules.client().ask(agent("old-server"))
+    assert (got.interims, got.body) == ([], b"ab")
+    assert "transfer-encoding" not in got
 
 
 FOLDED = b"GET /a HTTP/1.1\r\nHost: test.example\r\nUser-Agent: %b\r\nX-Long: one\r\n two\r\n\tthree\r\n\r\n"
