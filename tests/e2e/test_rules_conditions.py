@@ -14,15 +14,15 @@ RULES = [
     {"name": "by-agent-anchored", "user_agent": "^Exact$", "deny": 403},
     {"name": "by-agent-bytes", "user_agent": r"caf\xe9", "deny": 403},
     {"name": "by-client", "client": ["127.0.2.0/24", "::1/128"], "deny": 403},
-    {"name": "by-method", "method": "PROPFIND", "deny": 403},
+    {"name": "by-method", "method": ["PROPFIND"], "deny": 403},
     {"name": "by-path", "path": "/private", "deny": 403},
     {"name": "by-host", "host": "denied.example", "deny": 403},
     {"name": "by-host-suffix", "host": "*.wild.example", "deny": 403},
     {"name": "by-version", "version": "1.0", "path": "/modern", "deny": 403},
-    {"name": "by-two", "method": "POST", "path": "/read-only", "deny": 403},
+    {"name": "by-two", "method": ["POST"], "path": "/read-only", "deny": 403},
     {"name": "order-1", "path": "/order", "deny": 410},
     {"name": "order-2", "path": "/order/late", "deny": 451},
-    {"name": "everything-about", "path": "/all", "method": "GET", "host": "all.example", "version": "1.1",
+    {"name": "everything-about", "path": "/all", "method": ["GET"], "host": "all.example", "version": "1.1",
      "user_agent": "All", "client": ["127.0.0.0/24"], "deny": 403},
 ]  # fmt: skip
 
