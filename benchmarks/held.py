@@ -139,11 +139,10 @@ def grid(found: dict[str, dict[str, Held]], count: int) -> Grid:
                     f"{name}, {TITLES[state]}",
                     f"{one.held:,}",
                     number(one.each, 0) if one.valid else void,
-                    number(one.proportional / one.held, 0) if one.valid else "-",
                     number(one.kernel / one.held, 0) if one.valid else "-",
                     number(one.base / 2**20, 1),
                 ]
             )
-    columns = ("state", "held", "resident B each", "Pss B each", "kernel TCP B each", "base MiB")
+    columns = ("state", "held", "resident B each", "kernel TCP B each", "base MiB")
     note = "kernel TCP: /proc/net/sockstat mem, both ends, all of the machine"
     return Grid(f"{count:,} held connections", columns, rows, note)
