@@ -15,8 +15,8 @@ from shieldproxy.net.record import ERROR, FIN, HUP, IN, OUT, Upstream
 from shieldproxy.net.upstream import ConnectFailed, connect
 from shieldproxy.proxy.answer import may_keep, refusal
 from shieldproxy.proxy.house import House
-from shieldproxy.proxy.relay import Ended, Relay, UpstreamClosed
-from shieldproxy.proxy.state import Exchange
+from shieldproxy.proxy.relay import Relay
+from shieldproxy.proxy.state import Ended, Exchange, UpstreamClosed
 
 NAME: Final = "shieldproxy exchange"
 RETRY_AFTER: Final = 5

@@ -9,32 +9,27 @@ by the same functions in both lanes; this file adds only the order of I/O.
 The lobby calls it: `begin` with a whole head, the others as `on_event` and `on_due` of records.
 """
 
-from functools import partial
-from typing import Any, Final
+from typing import Any
 
-from shieldproxy.core import forward
 from shieldproxy.core.closing import Event, State
 from shieldproxy.core.fields import Fault
-from shieldproxy.core.head import RequestHead, judge_request, read_request
+from shieldproxy.core.head import RequestHead, read_request
 from shieldproxy.core.retry import may_retry
-from shieldproxy.net.bell import Bell
 from shieldproxy.net.lobby import CHUNK
 from shieldproxy.net.pool import Grant, Server
-from shieldproxy.net.record import ERROR, FIN, HUP, IN, OUT, Downstream, Upstream
+from shieldproxy.net.record import ERROR, FIN, HUP, Downstream, Upstream
 from shieldproxy.proxy import exchange
-from shieldproxy.proxy.answer import FITS, compose, may_keep, options, parse, refusal
+from shieldproxy.proxy.answer import FITS, compose, parse
+from shieldproxy.proxy.desk import NEVER, Desk
 from shieldproxy.proxy.house import House
-from shieldproxy.proxy.identity import new_id
-from shieldproxy.proxy.state import Bytes, Exchange
+from shieldproxy.proxy.state import Exchange
 
 
-class Express:
+class Express(Desk):
     """The express lane of one worker."""
 
     def __init__(self, house: House) -> None:
-        self._house = house
-        self._lobby = house.lobby
-        self._on_busy = self.on_busy
+        super().__init__(house)
         self._on_upstream = self.on_upstream
         self._on_upstream_due = self.on_upstream_due
         self._on_line_due = self.on_line_due
@@ -48,7 +43,7 @@ class Express:
         now = lobby.now
         rec.state = State.ACTIVE
         rec.on_event = self._on_busy
-        rec.due = _NEVER
+        rec.due = NEVER
         house.active += 1
         ex = Exchange(rec, now, house.nowhere)
         rec.exchange = ex
@@ -85,70 +80,11 @@ class Express:
         else:
             self.on_grant(ex, granted)
 
-    def fault(self, rec: Downstream, status: int, reason: str) -> None:
-        """Refuse a client whose head is not whole."""
-        rec.state = State.ACTIVE
-        rec.on_event = self._on_busy
-        rec.due = _NEVER
-        self._house.active += 1
-        ex = Exchange(rec, rec.since, self._house.nowhere)
-        rec.exchange = ex
-        phase = "admission" if status == 503 else "head"
-        self.refuse(
-            ex, status, phase, reason, by="client" if status == 408 else "proxy",
-            retry_after=exchange.RETRY_AFTER if status == 503 else None,
-        )  # fmt: skip
-
-    def _admit(self, ex: Exchange, head: RequestHead, plain: bool) -> bool:
-        """Find rules, limits and the route of a request, or refuse it."""
-        house, rec = self._house, ex.rec
-        if head.forwarded and house.trusted(rec.peer):
-            ex.client = forward.client_of(rec.peer, head, house.trusted)
-        agent = head.user_agent
-        if len(agent) > rec.policy.limits.user_agent:  # before any pattern runs on it
-            self.refuse(ex, 431, "head", "user-agent-long")
-            return False
-        verdict = house.rules.decide(
-            ex.client, head.method, head.path, head.host, head.minor, agent, self._lobby.now
-        )
-        ex.verdict = verdict
-        ex.policy = rec.policy = policy = verdict.policy
-        fault = judge_request(head, policy)
-        if fault is not None:
-            self.refuse(ex, fault.status, "policy", fault.reason, fault.detail)
-            return False
-        ex.keep = plain  # from here on a refusal need not end the connection
-        if policy.deny is not None:
-            self.refuse(ex, policy.deny, "policy", "denied")
-            return False
-        if head.max_forwards == 0:
-            self._send_own(ex, options(self._house, ex), exchange.refused("proxy", "policy", "max-forwards"))
-            return False
-        route = house.route_of(rec, head)
-        if route is None:
-            self.refuse(ex, 404, "policy", "no-route")
-            return False
-        ex.route = route
-        ex.group = house.groups[route.upstream]
-        if route.request_id is not None:
-            ex.id = new_id()
-        return True
-
-    def _request_of(self, ex: Exchange, head: RequestHead) -> bytes:
-        route = ex.route
-        return forward.request_head(
-            head,
-            route,
-            self._house.forwarded(ex, head),
-            head.length,
-            request_id=ex.id.encode() if ex.id else None,
-        )
-
     # the upstream
 
     def on_grant(self, ex: Exchange, granted: Grant) -> None:
         """The head of the line: a connection, or a place for one."""
-        ex.rec.due = _NEVER
+        ex.rec.due = NEVER
         if isinstance(granted, Server):
             ex.place = granted
             self.promote(ex, "connect")
@@ -311,63 +247,3 @@ class Express:
         ex.status = ex.status or 499
         self._house.conclude(ex, "aborted", "client", phase, "reset")
         self._house.closer.leave(ex.rec, Event.PEER_RESET, "client", "exchange", "reset")
-
-    # other ways on
-
-    def refuse(
-        self,
-        ex: Exchange,
-        status: int,
-        phase: str,
-        reason: str,
-        detail: str = "",
-        *,
-        by: str = "proxy",
-        retry_after: int | None = None,
-    ) -> None:
-        """Answer a request ourselves. The upstream is out of it already."""
-        house = self._house
-        ex.keep = ex.keep and may_keep(house, ex)
-        out = refusal(house, ex, status, reason, detail, retry_after=retry_after)
-        self._send_own(ex, out, exchange.refused(by, phase, reason))
-
-    def _send_own(self, ex: Exchange, out: bytes, ending: exchange.Ending) -> None:
-        rec = ex.rec
-        try:
-            count = rec.sock.send(out)
-        except BlockingIOError:
-            count = 0
-        except OSError:
-            count = len(out)  # `end` sees the reset
-            rec.latch |= ERROR
-        ex.bytes_out += count
-        if count < len(out):
-            self.promote(ex, "slow-reader", to_down=memoryview(out)[count:], ending=ending)
-            return
-        exchange.finish(self._house, ex, ending)
-
-    def promote(
-        self,
-        ex: Exchange,
-        reason: str,
-        *,
-        to_up: Bytes = b"",
-        to_down: Bytes = b"",
-        ending: exchange.Ending | None = None,
-    ) -> None:
-        """Hand an exchange over to a task of its own."""
-        house, rec = self._house, ex.rec
-        house.promotions[reason] += 1
-        ex.promoted(Bell(self._lobby), exchange.on_grant, to_up, to_down)
-        rec.latch |= OUT if ex.whole else IN | OUT
-        rec.on_event = exchange.on_event
-        rec.due = _NEVER
-        up = ex.up
-        if up is not None:
-            up.latch |= IN | OUT
-            up.on_event = exchange.on_event
-            up.due = _NEVER
-        house.nursery.start_soon(partial(exchange.serve, house, ex, ending), name=exchange.NAME)
-
-
-_NEVER: Final = float("inf")

@@ -1,6 +1,7 @@
 """One exchange: the object that both lanes work on, and that is handed over when a plain one is promoted."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from shieldproxy.core.head import RequestHead, ResponseHead
@@ -111,3 +112,33 @@ class Exchange:
         self.interim_bytes = 0
         self.continued = False
         """Whether the client was told to go on (100)."""
+
+
+@dataclass(slots=True)
+class Pace:
+    """When each side of a relay last moved, in seconds of the lobby's clock."""
+
+    upstream: float
+    client_in: float
+    client_out: float
+
+
+class Ended(Exception):
+    """An exchange that cannot be finished: who ended it, where, why, and what a refusal would say."""
+
+    def __init__(self, by: str, phase: str, reason: str, status: int = 0, detail: str = "") -> None:
+        super().__init__(reason)
+        self.by = by
+        self.phase = phase
+        self.reason = reason
+        self.status = status
+        self.detail = detail
+
+
+class UpstreamClosed(Ended):
+    """The upstream closed before a byte of its response."""
+
+
+def phase_of(ex: Exchange, *, whole: bool) -> str:
+    """Where an exchange stands; `whole`: whether its request's body has been taken in full."""
+    return "relay" if ex.resp is not None else "upstream" if whole else "body"

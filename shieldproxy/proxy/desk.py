@@ -1,0 +1,148 @@
+"""The desk: what becomes of a request before the upstream has it, and instead.
+
+Rules, limits and the route are looked up here, for both lanes; a request that may not go on is answered here;
+and an exchange that is not plain is handed to a task from here, at whatever point that shows.
+"""
+
+from functools import partial
+from typing import Final
+
+from shieldproxy.core import forward
+from shieldproxy.core.closing import State
+from shieldproxy.core.head import RequestHead, judge_request
+from shieldproxy.net.bell import Bell
+from shieldproxy.net.record import ERROR, IN, OUT, Downstream
+from shieldproxy.proxy import exchange
+from shieldproxy.proxy.answer import may_keep, options, refusal
+from shieldproxy.proxy.house import House
+from shieldproxy.proxy.identity import new_id
+from shieldproxy.proxy.state import Bytes, Exchange
+
+NEVER: Final = float("inf")
+
+
+class Desk:
+    """What both lanes do with a request at its beginning."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._lobby = house.lobby
+        self._on_busy = self.on_busy
+
+    def on_busy(self, rec: Downstream, events: int) -> None:
+        """Latch what a client does whose request is worked on."""
+        rec.latch |= events
+
+    def fault(self, rec: Downstream, status: int, reason: str) -> None:
+        """Refuse a client whose head is not whole."""
+        rec.state = State.ACTIVE
+        rec.on_event = self._on_busy
+        rec.due = NEVER
+        self._house.active += 1
+        ex = Exchange(rec, rec.since, self._house.nowhere)
+        rec.exchange = ex
+        phase = "admission" if status == 503 else "head"
+        self.refuse(
+            ex, status, phase, reason, by="client" if status == 408 else "proxy",
+            retry_after=exchange.RETRY_AFTER if status == 503 else None,
+        )  # fmt: skip
+
+    def _admit(self, ex: Exchange, head: RequestHead, plain: bool) -> bool:
+        """Find rules, limits and the route of a request, or refuse it."""
+        house, rec = self._house, ex.rec
+        if head.forwarded and house.trusted(rec.peer):
+            ex.client = forward.client_of(rec.peer, head, house.trusted)
+        agent = head.user_agent
+        if len(agent) > rec.policy.limits.user_agent:  # before any pattern runs on it
+            self.refuse(ex, 431, "head", "user-agent-long")
+            return False
+        verdict = house.rules.decide(
+            ex.client, head.method, head.path, head.host, head.minor, agent, self._lobby.now
+        )
+        ex.verdict = verdict
+        ex.policy = rec.policy = policy = verdict.policy
+        fault = judge_request(head, policy)
+        if fault is not None:
+            self.refuse(ex, fault.status, "policy", fault.reason, fault.detail)
+            return False
+        ex.keep = plain  # from here on a refusal need not end the connection
+        if policy.deny is not None:
+            self.refuse(ex, policy.deny, "policy", "denied")
+            return False
+        if head.max_forwards == 0:
+            self._send_own(ex, options(self._house, ex), exchange.refused("proxy", "policy", "max-forwards"))
+            return False
+        route = house.route_of(rec, head)
+        if route is None:
+            self.refuse(ex, 404, "policy", "no-route")
+            return False
+        ex.route = route
+        ex.group = house.groups[route.upstream]
+        if route.request_id is not None:
+            ex.id = new_id()
+        return True
+
+    def _request_of(self, ex: Exchange, head: RequestHead) -> bytes:
+        route = ex.route
+        return forward.request_head(
+            head,
+            route,
+            self._house.forwarded(ex, head),
+            head.length,
+            request_id=ex.id.encode() if ex.id else None,
+        )
+
+    def refuse(
+        self,
+        ex: Exchange,
+        status: int,
+        phase: str,
+        reason: str,
+        detail: str = "",
+        *,
+        by: str = "proxy",
+        retry_after: int | None = None,
+    ) -> None:
+        """Answer a request ourselves. The upstream is out of it already."""
+        house = self._house
+        ex.keep = ex.keep and may_keep(house, ex)
+        out = refusal(house, ex, status, reason, detail, retry_after=retry_after)
+        self._send_own(ex, out, exchange.refused(by, phase, reason))
+
+    def _send_own(self, ex: Exchange, out: bytes, ending: exchange.Ending) -> None:
+        rec = ex.rec
+        try:
+            count = rec.sock.send(out)
+        except BlockingIOError:
+            count = 0
+        except OSError:
+            count = len(out)  # `end` sees the reset
+            rec.latch |= ERROR
+        ex.bytes_out += count
+        if count < len(out):
+            self.promote(ex, "slow-reader", to_down=memoryview(out)[count:], ending=ending)
+            return
+        exchange.finish(self._house, ex, ending)
+
+    def promote(
+        self,
+        ex: Exchange,
+        reason: str,
+        *,
+        to_up: Bytes = b"",
+        to_down: Bytes = b"",
+        ending: exchange.Ending | None = None,
+    ) -> None:
+        """Hand an exchange over to a task of its own."""
+        house, rec = self._house, ex.rec
+        house.promotions[reason] += 1
+        ex.promoted(Bell(self._lobby), exchange.on_grant, to_up, to_down)
+        rec.latch |= OUT if ex.whole else IN | OUT
+        rec.on_event = exchange.on_event
+        rec.due = NEVER
+        up = ex.up
+        if up is not None:
+            up.latch |= IN | OUT
+            up.on_event = exchange.on_event
+            up.due = NEVER
+        house.nursery.start_soon(partial(exchange.serve, house, ex, ending), name=exchange.NAME)

@@ -1,0 +1,235 @@
+"""The response on its way down: one synchronous step at a time, at most one buffer held.
+
+Called by `relay`, which alternates it with the upload. Interim responses, the head, then the body in each of
+its framings; the upstream is released with its last byte, whether or not the client has read it. A response
+that cannot be finished raises `Ended`.
+"""
+
+from typing import Final
+
+from shieldproxy.core.body import BodyFault, ChunkedReader, chunk, last_chunk
+from shieldproxy.core.fields import Fault
+from shieldproxy.core.forward import interim_head
+from shieldproxy.core.head import CHUNKED, UNTIL_CLOSE
+from shieldproxy.net.lobby import CHUNK
+from shieldproxy.net.record import FIN, IN, OUT, Upstream
+from shieldproxy.proxy.answer import FITS, compose, forwards_interim, parse
+from shieldproxy.proxy.house import House
+from shieldproxy.proxy.state import Ended, Exchange, Pace, UpstreamClosed, phase_of
+from shieldproxy.proxy.upload import Upload
+
+INTERIMS: Final = 64
+INTERIM_BYTES: Final = 64 * 1024
+
+
+class Download:
+    """The response of one exchange, and what the client's socket has not taken yet."""
+
+    def __init__(self, house: House, ex: Exchange, upload: Upload, pace: Pace) -> None:
+        self._house = house
+        self._lobby = house.lobby
+        self._ex = ex
+        self._head = ex.head
+        self._upload = upload
+        self._pace = pace
+        self.done = False
+        """Whether all of it has come from the upstream."""
+        self._closed = False
+        self._left = 0
+        """Bytes of the body still to come (by length)."""
+        self._chunks: ChunkedReader | None = None
+
+    def step(self) -> bool:
+        """Move what can be moved now; False if nothing could."""
+        ex = self._ex
+        if ex.to_down:
+            return self._send_down()
+        up = ex.up
+        if up is None or not up.latch & IN:
+            return False
+        if ex.resp is not None and self._chunks is None and self._left > 0:
+            return self._pass_response()
+        try:
+            data = up.sock.recv(CHUNK)
+        except BlockingIOError:
+            up.latch &= ~IN
+            return False
+        except OSError:
+            self._upstream_ended("reset")
+            return True
+        if not data:
+            self._upstream_ended("closed")
+            return True
+        self._pace.upstream = self._lobby.now
+        ex.answered = True
+        self.take(data)
+        return True
+
+    def _send_down(self) -> bool:
+        ex = self._ex
+        rec = ex.rec
+        if not rec.latch & OUT:
+            return False
+        try:
+            count = rec.sock.send(ex.to_down)
+        except BlockingIOError:
+            rec.latch &= ~OUT
+            return False
+        except OSError as exc:
+            raise Ended("client", phase_of(ex, whole=self._upload.whole), "reset", 499) from exc
+        ex.bytes_out += count
+        ex.to_down = memoryview(ex.to_down)[count:]
+        if not ex.to_down:
+            ex.to_down = b""
+        self._pace.client_out = self._pace.client_in = self._lobby.now
+        return True
+
+    def _pass_response(self) -> bool:
+        """A body by length: through the shared buffer, and into the client's socket in the same step."""
+        ex = self._ex
+        rec, up, buffer = ex.rec, ex.up, self._house.buffer
+        assert up is not None  # noqa: S101 - `_step_down` has looked
+        try:
+            count = up.sock.recv_into(buffer, min(len(buffer), self._left))
+        except BlockingIOError:
+            up.latch &= ~IN
+            return False
+        except OSError:
+            count = 0
+        if count == 0:
+            self._upstream_ended("truncated")
+            return True
+        self._left -= count
+        self._pace.upstream = self._lobby.now
+        try:
+            sent = rec.sock.send(buffer[:count])
+        except BlockingIOError:
+            sent = 0
+        except OSError as exc:
+            raise Ended("client", "relay", "reset", 499) from exc
+        ex.bytes_out += sent
+        self._pace.client_out = self._lobby.now
+        if sent < count:
+            ex.to_down = bytes(buffer[sent:count])
+            rec.latch &= ~OUT
+        if self._left == 0:
+            self._upstream_done(surplus=None)
+        return True
+
+    def take(self, data: bytes) -> None:
+        """Take bytes of the response: interim heads, the head, the body."""
+        ex, head = self._ex, self._head
+        data = ex.from_up + data
+        ex.from_up = b""
+        while ex.resp is None:
+            parsed = parse(ex, data, head.method)
+            if parsed is None:
+                ex.from_up = data
+                return
+            if isinstance(parsed, Fault):
+                raise Ended("upstream", "upstream", parsed.reason, 502, parsed.detail)
+            resp, start = parsed
+            if 0 <= resp.length <= FITS and len(data) - start < resp.length:
+                ex.from_up = data  # collected, as in the express lane: a truncated one is a clean 502
+                return
+            if resp.status >= 200:
+                ex.resp = resp
+                self._upload.refused = resp.status >= 300 and not self._upload.whole
+                ex.to_down = bytes(ex.to_down) + compose(
+                    self._house, ex, head, resp, whole=self._upload.whole
+                )
+                self._chunks = ChunkedReader(padded=True) if resp.length == CHUNKED else None
+                self._left = max(resp.length, 0)
+            else:
+                ex.interims += 1
+                self._count_interim(start)
+                if forwards_interim(ex, head, resp.status):
+                    ex.to_down = bytes(ex.to_down) + interim_head(resp)
+            data = data[start:]
+        self._take_content(data)
+
+    def _count_interim(self, size: int) -> None:
+        ex = self._ex
+        ex.interim_bytes += size
+        if ex.interims > INTERIMS or ex.interim_bytes > INTERIM_BYTES:
+            raise Ended("upstream", "upstream", "interim-flood", 502)
+
+    def _take_content(self, data: bytes) -> None:
+        ex = self._ex
+        resp = ex.resp
+        assert resp is not None  # noqa: S101 - the caller has read it
+        if self._chunks is not None:
+            try:
+                pieces = self._chunks.feed(data)
+            except BodyFault as exc:
+                raise Ended("upstream", "relay", exc.reason, 502, exc.detail) from exc
+            self._add(pieces)
+            if self._chunks.done:
+                if ex.framing == CHUNKED:
+                    ex.to_down = bytes(ex.to_down) + last_chunk(self._chunks.trailers)
+                self._upstream_done(surplus=bool(self._chunks.rest))
+        elif resp.length == UNTIL_CLOSE:
+            self._add([data] if data else [])
+        else:
+            ex.to_down = bytes(ex.to_down) + data[: self._left]
+            surplus = len(data) > self._left
+            self._left -= min(len(data), self._left)
+            if self._left == 0:
+                self._upstream_done(surplus=surplus)
+
+    def _add(self, pieces: list[bytes]) -> None:
+        ex = self._ex
+        if ex.framing == CHUNKED:
+            pieces = [chunk(piece) for piece in pieces]
+        ex.to_down = b"".join([bytes(ex.to_down), *pieces])
+
+    def _upstream_ended(self, how: str) -> None:
+        """Its FIN or reset: the end of a close-delimited body, or a truncation."""
+        ex = self._ex
+        resp = ex.resp
+        if resp is None:
+            if ex.answered or ex.from_up:
+                raise Ended("upstream", "upstream", "upstream-truncated", 502)
+            raise UpstreamClosed("upstream", "upstream", f"upstream-{how}", 502)
+        if resp.length != UNTIL_CLOSE or how != "closed":
+            raise Ended("upstream", "relay", "upstream-truncated")
+        if ex.framing == CHUNKED:
+            ex.to_down = bytes(ex.to_down) + last_chunk()
+        self._closed = True
+        self._upstream_done(surplus=False)
+
+    def _upstream_done(self, *, surplus: bool | None) -> None:
+        """The response has arrived: the upstream is released, whether or not the client has read it."""
+        ex = self._ex
+        up, group = ex.up, ex.group
+        self.done = True
+        if not self._upload.whole:
+            ex.keep = False
+        if up is None:
+            return
+        ex.up = None
+        if surplus is None:
+            surplus = _speaks_on(up)
+        if surplus:
+            self._house.counts["surplus"] += 1
+        if self._closed:
+            group.drop(up)
+        elif surplus or ex.to_up or self._upload.broken or self._upload.refused or not self._upload.whole:
+            group.abandon(up)
+        elif ex.resp is not None and ex.resp.persistent:
+            group.release(up)
+        else:
+            group.drop(up)
+
+
+def _speaks_on(up: Upstream) -> bool:
+    """Whether more bytes than announced are there already."""
+    try:
+        data = up.sock.recv(1)
+    except BlockingIOError:
+        return False
+    except OSError:
+        data = b""
+    if not data:
+        up.latch |= FIN
+    return bool(data)

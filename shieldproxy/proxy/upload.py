@@ -1,0 +1,162 @@
+"""The request's body on its way up: one synchronous step at a time, at most one buffer held.
+
+Called by `relay`, which alternates it with the download. A malformed, cut or oversized body raises `Ended`;
+then nothing more of it goes on, so the upstream sees that the request is not whole.
+"""
+
+from shieldproxy.core.body import BodyFault, ChunkedReader, chunk, last_chunk
+from shieldproxy.core.head import CHUNKED
+from shieldproxy.net.lobby import CHUNK
+from shieldproxy.net.record import IN, OUT
+from shieldproxy.proxy.house import House
+from shieldproxy.proxy.state import Ended, Exchange, Pace, phase_of
+
+
+class Upload:
+    """The body of one exchange's request, and what its socket to the upstream has not taken yet."""
+
+    def __init__(self, house: House, ex: Exchange, pace: Pace) -> None:
+        self._house = house
+        self._lobby = house.lobby
+        self._ex = ex
+        self._pace = pace
+        self.broken = False
+        """The upstream takes no more."""
+        self.refused = False
+        """The upstream's final answer is no success, and came before the body was whole."""
+        self._discarded = 0
+        length, limit = ex.head.length, ex.policy.limits.body
+        self._body: ChunkedReader | None = ChunkedReader(limit) if length == CHUNKED else None
+        self._left = 0 if self._body or ex.whole else length
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of the body has been taken from the client."""
+        return self._body.done if self._body else self._left == 0
+
+    def step(self) -> bool:
+        """Move what can be moved now; False if nothing could."""
+        ex = self._ex
+        up = ex.up
+        if up is None or self.refused:
+            return self._discard_body()
+        if self.broken:
+            return False
+        if ex.to_up:
+            if not up.latch & OUT:
+                return False
+            try:
+                count = up.sock.send(ex.to_up)
+            except BlockingIOError:
+                up.latch &= ~OUT
+                return False
+            except OSError:
+                self._break_up()
+                return True
+            ex.to_up = memoryview(ex.to_up)[count:]
+            self._pace.upstream = self._lobby.now
+            return True
+        if self.whole:
+            return False
+        return self._take_body()
+
+    def _discard_body(self) -> bool:
+        """The upstream has answered and needs no more of the body: read on all the same.
+
+        Many clients send all of it before they read, and would never come to the answer. Bounded as a
+        lingering close is; the connection ends after the response.
+        """
+        ex = self._ex
+        rec, scrap = ex.rec, self._lobby.discarded
+        if ex.keep or ex.whole or not rec.latch & IN or self._discarded >= ex.policy.limits.linger:
+            return False
+        try:
+            count = rec.sock.recv_into(scrap)
+        except BlockingIOError:
+            count = 0
+        except OSError as exc:
+            raise Ended("client", phase_of(ex, whole=self.whole), "reset", 499) from exc
+        if count == 0:
+            rec.latch &= ~IN
+            return False
+        rec.got += count
+        self._discarded += count
+        self._pace.client_in = self._lobby.now
+        return True
+
+    def _take_body(self) -> bool:
+        ex = self._ex
+        rec = ex.rec
+        if rec.buf:
+            data, rec.buf = bytes(rec.buf), b""
+        else:
+            if not rec.latch & IN:
+                return False
+            if self._body is None:
+                return self._pass_body()
+            try:
+                data = rec.sock.recv(CHUNK)
+            except BlockingIOError:
+                rec.latch &= ~IN
+                return False
+            except OSError as exc:
+                raise Ended("client", "body", "reset", 499) from exc
+            if not data:
+                raise Ended("client", "body", "fin-in-body", 400)
+            rec.got += len(data)
+        self._pace.client_in = self._lobby.now
+        if self._body is None:
+            take = data[: self._left]
+            rec.buf = data[self._left :]
+            self._left -= len(take)
+            ex.body_in += len(take)
+            ex.to_up = take
+            return True
+        try:
+            pieces = self._body.feed(data)
+        except BodyFault as exc:
+            raise Ended("proxy", "body", exc.reason, exc.status, exc.detail) from exc
+        ex.body_in += len(data)
+        out = b"".join(map(chunk, pieces))
+        if self._body.done:
+            rec.buf = self._body.rest
+            ex.body_in -= len(rec.buf)
+            out += last_chunk(self._body.trailers)
+        ex.to_up = out
+        return True
+
+    def _pass_body(self) -> bool:
+        """A body by length: through the shared buffer, and into the upstream's socket in the same step."""
+        ex = self._ex
+        rec, up, buffer = ex.rec, ex.up, self._house.buffer
+        try:
+            count = rec.sock.recv_into(buffer, min(len(buffer), self._left))
+        except BlockingIOError:
+            rec.latch &= ~IN
+            return False
+        except OSError as exc:
+            raise Ended("client", "body", "reset", 499) from exc
+        if count == 0:
+            raise Ended("client", "body", "fin-in-body", 400)
+        rec.got += count
+        ex.body_in += count
+        self._left -= count
+        self._pace.client_in = self._pace.upstream = self._lobby.now
+        try:
+            sent = up.sock.send(buffer[:count]) if up is not None else 0
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._break_up()
+            return True
+        if sent < count:
+            ex.to_up = bytes(buffer[sent:count])
+        return True
+
+    def _break_up(self) -> None:
+        """The upstream takes no more; an answer may be there all the same, and reading decides."""
+        ex = self._ex
+        self.broken = True
+        ex.to_up = b""
+        if ex.up is not None:
+            ex.up.latch |= IN
