@@ -69,12 +69,13 @@ def test_cut_off_in_the_head(wire: Wire, cut: int, how: Callable[[bytes], Story]
         pytest.param(b"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello", id="bare LF"),
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 5\nX: y\r\n\r\nhello", id="one bare LF"),
         pytest.param(OK + b"X: a\r\n b\r\nContent-Length: 5\r\n\r\nhello", id="fold"),
+        pytest.param(OK + b"Content-Length : 5\r\n\r\nhello", id="blank before colon"),
         pytest.param(b"HTTP/1.1 200\r\nContent-Length: 5\r\n\r\nhello", id="no phrase and no blank"),
         pytest.param(OK + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello", id="two equal lengths"),
     ],
 )
 def test_harmless_faults_are_repaired(wire: Wire, answer: bytes) -> None:
-    """Lenient towards upstreams where there is one reading; what the client gets is strict."""
+    """Lenient where there is one reading, and repaired (RFC 9112 5.1, 5.2): what the client gets is strict."""
     wire.upstream.then(answer)
     got = wire.client().ask(request())
     if got.status == 502:

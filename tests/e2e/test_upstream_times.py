@@ -59,7 +59,7 @@ def test_response_timeout_in_the_body_is_an_abort(
     make_proxy: MakeProxy, upstream: Upstream, connect: Connect
 ) -> None:
     release = threading.Event()
-    upstream.then(held(release, b"", before=b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello"))
+    upstream.then(held(release, b"", before=b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\nhello"))
     proxy = make_proxy({"legacy": {"servers": [upstream.address], "response_timeout": "400ms"}})
     client = connect(proxy)
     client.send(request())

@@ -52,7 +52,6 @@ BAD_HEADS = {
     "coding twice in a list": b"Transfer-Encoding: chunked, chunked\r\n\r\n" + HELLO,
     "coding with a parameter": b"Transfer-Encoding: chunked;a=b\r\n\r\n" + HELLO,
     "coding with vertical tab": b"Transfer-Encoding: \x0bchunked\r\n\r\n" + HELLO,
-    "blank before colon": b"Content-Length : 5\r\n\r\nhello",
     "field without a name": b": x\r\nContent-Length: 5\r\n\r\nhello",
     "field without a colon": b"hello\r\nContent-Length: 5\r\n\r\nhello",
     "blank in a name": b"X Y: z\r\nContent-Length: 5\r\n\r\nhello",
@@ -62,7 +61,6 @@ BAD_HEADS = {
     "bare CR in a value": b"X: a\rSet-Cookie: b\r\nContent-Length: 5\r\n\r\nhello",
     "fold at once": b" X: y\r\nContent-Length: 5\r\n\r\nhello",
     "head too large": b"X: " + b"y" * 70000 + b"\r\nContent-Length: 5\r\n\r\nhello",
-    "too many fields": b"X: y\r\n" * 5000 + b"Content-Length: 5\r\n\r\nhello",
     "chunked in HTTP/1.0": b"",
 }
 
