@@ -75,7 +75,7 @@ def test_cut_off_in_the_head(wire: Wire, cut: int, how: Callable[[bytes], Story]
     ],
 )
 def test_harmless_faults_are_repaired(wire: Wire, answer: bytes) -> None:
-    """Lenient where there is one reading, and repaired (RFC 9112 5.1, 5.2): what the client gets is strict."""
+    """Lenient where there is one reading (RFC 9112 5.1, 5.2): what the client gets is strict."""
     wire.upstream.then(answer)
     got = wire.client().ask(request())
     if got.status == 502:
