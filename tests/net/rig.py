@@ -121,8 +121,8 @@ class Rig:
         sock = socket.socket()
         if rcvbuf is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
-        sock.connect(self.address)
         self.peers.append(sock)
+        sock.connect(self.address)
         return sock
 
     def join(self, rcvbuf: int | None = None, data: bytes = b"") -> tuple[socket.socket, Downstream]:

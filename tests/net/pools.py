@@ -1,0 +1,110 @@
+"""A pool's planner over a lobby in which nothing happens by itself, and over sockets that are none."""
+
+import socket
+from collections.abc import Callable
+from typing import Any, cast
+
+from shieldproxy.core.address import Address
+from shieldproxy.core.upstreams import UpstreamSpec
+from shieldproxy.net.lobby import Lobby
+from shieldproxy.net.pool import Grant, Group, Server
+from shieldproxy.net.record import IN, Upstream
+
+
+class Wire:
+    """Stands in for a socket."""
+
+    family = socket.AF_INET
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.calls: list[str] = []
+        self.queued = 0
+        self.fin = False
+
+    def fileno(self) -> int:
+        return self.number
+
+    def shutdown(self, _how: int) -> None:
+        self.calls.append("shutdown")
+
+    def setsockopt(self, *_: object) -> None:
+        return
+
+    def recv_into(self, buffer: memoryview) -> int:
+        if not self.queued and not self.fin:
+            raise BlockingIOError
+        count = min(self.queued, len(buffer))
+        self.queued -= count
+        return count
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+
+class Still:
+    """A lobby in which nothing happens by itself."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.discarded = memoryview(bytearray(65536))
+        self.called_again: list[Upstream] = []
+        self.closed: list[Upstream] = []
+
+    def arm(self, record: Upstream, due: float) -> None:
+        record.due = due
+
+    def again(self, record: Upstream, _events: int = IN) -> None:
+        self.called_again.append(record)
+
+    def close(self, record: Upstream, how: Callable[[Any], None] | None = None) -> None:
+        if record.fd >= 0:
+            record.fd = -1
+            self.closed.append(record)
+            if how is None:
+                record.sock.close()
+            else:
+                how(record.sock)
+
+
+class Ticket:
+    """Somebody in line."""
+
+    def __init__(self) -> None:
+        self.granted: list[Grant] = []
+        self.grant: Callable[[Any, Grant], None] = lambda _, granted: self.granted.append(granted)
+
+
+class Pool:
+    """A group over a still lobby, and the connections that were made for it."""
+
+    def __init__(self, servers: int = 1, most: int = 2) -> None:
+        addresses = tuple(Address("127.0.0.1", 9000 + number, "") for number in range(servers))
+        self.lobby = Still()
+        self.group = Group(UpstreamSpec("legacy", addresses, most, pool_idle=30.0), cast(Lobby, self.lobby))
+        self.numbers = 10
+
+    def connect(self, place: Grant | None) -> Upstream:
+        """What the caller does with a place."""
+        assert isinstance(place, Server)
+        self.numbers += 1
+        wire = cast(socket.socket, Wire(self.numbers))
+        up = Upstream(wire, lambda *_: None, lambda _: None, place, self.lobby.now)
+        up.uses = 1
+        return up
+
+    def lease(self) -> Upstream:
+        """An idle connection, or a fresh one."""
+        up = self.group.take()
+        return up if up is not None else self.got(self.group.enter(Ticket()))
+
+    def got(self, granted: Grant | None) -> Upstream:
+        return granted if isinstance(granted, Upstream) else self.connect(granted)
+
+    def busy(self) -> list[tuple[int, int, int]]:
+        """Of each server: leased, open, idle."""
+        return [(server.leased, server.open, len(server.idle)) for server in self.group.servers]
+
+
+def wire(up: Upstream) -> Wire:
+    return cast(Wire, up.sock)

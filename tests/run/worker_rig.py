@@ -1,0 +1,161 @@
+"""A worker inside the test's own trio loop, in front of a threaded upstream, at a port of its own."""
+
+import contextlib
+import gc
+import json
+import os
+import resource
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from shieldproxy.core.address import Address
+from shieldproxy.core.limits import Timeouts
+from shieldproxy.core.plan import Plan
+from shieldproxy.core.policy import Policy
+from shieldproxy.core.routes import Route
+from shieldproxy.core.upstreams import UpstreamSpec
+from shieldproxy.net.listener import bind
+from shieldproxy.run import worker as worker_module
+from shieldproxy.run.worker import Worker
+from tests.kit.upstream import Upstream
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+LAST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+HOURS = Timeouts(
+    head=3600, keep_alive=3600, linger_gap=3600, linger_total=7200, body_idle=3600, send_idle=3600
+)
+"""Nobody is reaped while a test looks."""
+
+
+def plan(upstream: Upstream, log: Path, **changes: Any) -> Plan:
+    """A plan with one route to one upstream; the timeouts are long unless `base` says otherwise."""
+    made = Plan(
+        listen=(Address("127.0.0.1", 0, ""),),
+        routes=(Route("legacy"),),
+        upstreams={"legacy": UpstreamSpec("legacy", (Address.parse(upstream.address),), 8)},
+        base=Policy(timeouts=HOURS),
+        access=str(log / "access"),
+        error=str(log / "error"),
+        level="debug",
+        drain_timeout=5.0,
+    )
+    return replace(made, **changes)
+
+
+class Running:
+    """A worker that serves, and its clients."""
+
+    def __init__(self, worker: Worker, where: Plan, address: tuple[str, int]) -> None:
+        self.worker = worker
+        self.address = address
+        self.plan = where
+        self.clients: list[socket.socket] = []
+
+    def connect(self, data: bytes = b"") -> socket.socket:
+        """A client; the kernel completes its handshake without the worker."""
+        sock = socket.create_connection(self.address)
+        sock.setblocking(False)
+        self.clients.append(sock)
+        if data:
+            sock.send(data)
+        return sock
+
+    async def until(self, true: Callable[[], bool], seconds: float = 10.0) -> None:
+        """Let the worker work until it is so."""
+        with trio.move_on_after(seconds):
+            while not true():
+                await trio.sleep(0.002)
+        assert true(), "waited in vain"
+
+    async def read(self, sock: socket.socket, count: int) -> bytes:
+        """So many bytes of an answer, or what there was until the end."""
+        got = bytearray()
+        with trio.fail_after(10):
+            while len(got) < count:
+                await trio.lowlevel.wait_readable(sock)
+                piece = sock.recv(count - len(got))
+                if not piece:
+                    break
+                got += piece
+        return bytes(got)
+
+    async def rest(self, sock: socket.socket) -> bytes:
+        """Everything until the end."""
+        return await self.read(sock, 1 << 30)
+
+    async def ask(self, sock: socket.socket, data: bytes = GET) -> bytes:
+        """One exchange of a response whose body is `hello`."""
+        sock.send(data)
+        got = b""
+        while not got.endswith(b"hello"):
+            piece = await self.read(sock, 1)
+            assert piece, f"ended after {got!r}"
+            got += piece
+        return got
+
+    def phases(self) -> dict[str, int]:
+        """How many clients are held in each phase."""
+        counts: dict[str, int] = {}
+        for rec in self.worker.lobby.all():
+            phase = getattr(rec, "phase", None)
+            if phase is not None:
+                counts[phase] = counts.get(phase, 0) + 1
+        return counts
+
+    async def lines(self, kind: str, sock: socket.socket | None = None) -> list[dict[str, Any]]:
+        """What the access log has of a kind (of one client)."""
+        await self.worker._journal.access.flush()
+        port = sock.getsockname()[1] if sock is not None else None
+        found = [json.loads(line) for line in Path(self.plan.access).read_text().splitlines()]
+        return [line for line in found if line["kind"] == kind and port in {None, line.get("port")}]
+
+    async def errors(self) -> str:
+        """The error log so far."""
+        await self.worker._journal.error.flush()
+        return Path(self.plan.error).read_text()
+
+
+@contextlib.contextmanager
+def collector_kept() -> Iterator[None]:
+    """A worker tunes the collector for itself: put it back."""
+    before = gc.get_threshold()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
+
+
+@asynccontextmanager
+async def running(where: Plan) -> AsyncIterator[Running]:
+    """Serve by a plan; at the end the worker is told to stop at once, and its logs are closed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    journal = worker_module._open_logs(where)
+    sockets = [bind(address) for address in where.listen]
+    worker = Worker(where, journal, sockets, where.max_connections, 4096)
+    made = Running(worker, where, sockets[0].getsockname())
+    ready = trio.Event()
+    with collector_kept():
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(worker.serve, lambda _: ready.set())
+                with trio.fail_after(5):
+                    await ready.wait()
+                yield made
+                worker._drained.set()
+        finally:
+            for sock in made.clients:
+                sock.close()
+            if not worker.lobby.epoll.closed:
+                worker.lobby.shut()
+            for sink in (journal.access, journal.error):
+                if sink.on:
+                    os.close(sink._fd)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
