@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import os
 import random
 import shutil
 import socket
@@ -57,6 +58,8 @@ def documents(directory: Path) -> Path:
     docs.mkdir()
     (docs / "index.html").write_text("<p>hello</p>\n")
     (docs / "big.bin").write_bytes(BIG)
+    for file in docs.iterdir():
+        os.utime(file, (1_000_000_000, 1_000_000_000))
     return docs
 
 
@@ -73,7 +76,11 @@ def await_port(port: int) -> None:
 @contextlib.contextmanager
 def program(words: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
-        words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # apache sends its own TERM on to its whole process group
     )
     try:
         yield process

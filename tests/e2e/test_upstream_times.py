@@ -66,7 +66,7 @@ def test_response_timeout_in_the_body_is_an_abort(
     assert client.truncated().partial == b"hello"
     release.set()
     line = proxy.log_lines(1)[0]
-    assert (line["outcome"], line["by"], line["phase"]) == ("aborted", "upstream", "relay")
+    assert (line["outcome"], line["by"], line["phase"]) == ("failed", "upstream", "relay")
 
 
 def test_progress_is_what_counts(make_proxy: MakeProxy, upstream: Upstream, connect: Connect) -> None:

@@ -14,10 +14,10 @@ def refused_whole(wire: Wire, case: Case, answer: Response) -> None:
         assert not wire.upstream.incomplete, f"refused and begun: {wire.upstream.incomplete[0].raw!r}"
 
 
-def judge(wire: Wire, case: Case) -> Response:
+def judge(wire: Wire, case: Case, timeout: float = 5.0) -> Response:
     """Send a payload and hold what comes back, and what the upstream saw, against the case."""
     wire.may_reset = case.late
-    client = wire.client()
+    client = wire.client(timeout=timeout)
     assert client.send_or_fail(case.data) or 200 not in case.allowed
     answer = client.response(case.data.split(b" ", 1)[0].decode("latin-1"))
     assert answer.status in case.allowed, (

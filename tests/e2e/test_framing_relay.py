@@ -1,0 +1,43 @@
+"""The payloads can tell a proxy from a relay: what lets everything through fails most of them."""
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.conftest import Bench, Connect, Wire
+from tests.kit.judge import judge
+from tests.kit.payloads import FRAMING, Case
+from tests.kit.payloads_chunks import CHUNKS
+from tests.kit.payloads_fields import FIELDS, HOSTS
+from tests.kit.payloads_lines import LINES
+
+
+@pytest.fixture
+def relayed(bench: Bench, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
+    """A plain relay in the product's place."""
+    monkeypatch.setenv("SHIELDPROXY_TEST_COMMAND", f"{sys.executable} -m tests.kit.relay")
+    upstream = bench.upstream()
+    yield Wire(bench.proxy(upstream), upstream, connect)
+    upstream.reset_scripts()
+
+
+def fails(wire: Wire, case: Case) -> bool:
+    """Whether the judge finds the relay guilty."""
+    try:
+        judge(wire, case, timeout=0.5)
+    except (AssertionError, OSError):
+        return True
+    finally:
+        for client in wire.clients:
+            client.close()
+        wire.clients.clear()
+        wire.upstream.reset_scripts()
+    return False
+
+
+def test_a_plain_relay_fails_most_payloads(relayed: Wire) -> None:
+    """At least 70 % of them: the rest are sound requests, which a relay serves as well."""
+    cases = [*FRAMING, *CHUNKS, *LINES, *FIELDS, *HOSTS]
+    guilty = [case.name for case in cases if fails(relayed, case)]
+    assert len(guilty) >= 0.7 * len(cases), sorted({case.name for case in cases} - set(guilty))
