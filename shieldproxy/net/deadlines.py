@@ -13,10 +13,14 @@ from math import ceil, inf
 from typing import Any, Final, Protocol
 
 SLOTS_A_SECOND: Final = 16
+WIDTH: Final = 1 / SLOTS_A_SECOND
 
 
 class Timed(Protocol):
-    """What the wheel needs of a record: both inf at first, `slot` touched by the wheel alone."""
+    """What the wheel needs of a record: both inf at first.
+
+    `slot` is when its slot begins, and touched by the wheel alone; a deadline after that needs no move.
+    """
 
     due: float
     slot: float
@@ -36,14 +40,14 @@ class Deadlines:
     def arm(self, record: Timed, due: float) -> None:
         """Set a record's deadline; inf takes it away (in effect: the record may stay in its slot)."""
         record.due = due
-        if due < record.slot:
+        if due <= record.slot and due != inf:
             self._place(record, due)
 
     def _place(self, record: Timed, due: float) -> None:
         slots = self._slots
         if record.slot != inf:
             slots[record.slot].discard(record)
-        slot = ceil(due * SLOTS_A_SECOND) / SLOTS_A_SECOND
+        slot = ceil(due * SLOTS_A_SECOND) / SLOTS_A_SECOND - WIDTH
         record.slot = slot
         members = slots.get(slot)
         if members is None:
@@ -64,12 +68,13 @@ class Deadlines:
         heap, slots = self._heap, self._slots
         while heap and not slots[heap[0]]:
             del slots[heapq.heappop(heap)]
-        return heap[0] if heap else inf
+        return heap[0] + WIDTH if heap else inf
 
     def expire(self, now: float) -> list[Any]:
         """Take the records that are due at `now` out of the wheel, and move those that are not."""
         heap, slots, late = self._heap, self._slots, []
-        while heap and heap[0] <= now:
+        last = now - WIDTH  # slots that began by then are over
+        while heap and heap[0] <= last:
             for record in slots.pop(heapq.heappop(heap)):
                 record.slot = inf
                 if record.due <= now:

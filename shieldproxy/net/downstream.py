@@ -152,7 +152,7 @@ class Clients:
         rec.on_due = self._on_due
         due = lobby.now + rec.policy.timeouts.keep_alive
         rec.due = due
-        if due < rec.slot:
+        if due <= rec.slot:
             lobby.arm(rec, due)
         latch = rec.latch
         if rec.buf or latch & (IN | FIN | ERROR | HUP):

@@ -24,7 +24,7 @@ from typing import Any, Final
 
 import trio
 
-from shieldproxy.net.deadlines import Deadlines
+from shieldproxy.net.deadlines import WIDTH, Deadlines
 from shieldproxy.net.record import IN, WATCHED, Record
 
 BATCH: Final = 256
@@ -118,10 +118,11 @@ class Lobby:
     def arm(self, record: Any, due: float) -> None:
         """Set the deadline of a record (or of a bell), in seconds of the lobby's clock."""
         record.due = due
-        if due < record.slot:
+        if due <= record.slot:
             self.deadlines.arm(record, due)
-            if record.slot < self._alarm_at:
-                self._wake_at(record.slot)
+            at = record.slot + WIDTH
+            if at < self._alarm_at:
+                self._wake_at(at)
 
     def _wake_at(self, at: float) -> None:
         self._alarm_at = at

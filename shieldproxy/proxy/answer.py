@@ -79,7 +79,7 @@ def compose(house: House, ex: Exchange, head: RequestHead, resp: ResponseHead, *
         minor10=old,
         framing=framing,
         connection=connection,
-        date=b"" if resp.date else house.log.date(),
+        date=b"" if resp.date else house.journal.date(),
         request_id=ex.id.encode() if ex.id else None,
     )
     ex.head_out += len(out)
@@ -101,7 +101,7 @@ def refusal(
         reason,
         detail,
         connection=connection,
-        date=house.log.date(),
+        date=house.journal.date(),
         head_only=head.method == b"HEAD",
         minor10=old,
         retry_after=retry_after,
@@ -116,7 +116,7 @@ def options(house: House, ex: Exchange) -> bytes:
     ex.status = 200
     out = forward.own_options(
         connection=b"" if ex.keep else b"close",
-        date=house.log.date(),
+        date=house.journal.date(),
         minor10=ex.policy.response_version is not None,
     )
     ex.head_out += len(out)

@@ -60,9 +60,11 @@ class Download:
         if not data:
             self._upstream_ended("closed")
             return True
-        self._pace.upstream = self._lobby.now
         ex.answered = True
+        interims = ex.interims
         self.take(data)
+        if ex.resp is not None or ex.interims == interims:  # an interim response is no progress
+            self._pace.upstream = self._lobby.now
         return True
 
     def _send_down(self) -> bool:
@@ -79,8 +81,10 @@ class Download:
             raise Ended("client", phase_of(ex, whole=self._upload.whole), "reset", 499) from exc
         ex.bytes_out += count
         ex.to_down = memoryview(ex.to_down)[count:]
-        if not ex.to_down:
-            ex.to_down = b""
+        if ex.to_down or ex.resp is not None:
+            ex.begun = True
+        else:
+            ex.to_down = b""  # interim responses, whole: a status can still follow
         self._pace.client_out = self._pace.client_in = self._lobby.now
         return True
 
@@ -192,7 +196,7 @@ class Download:
                 raise Ended("upstream", "upstream", "upstream-truncated", 502)
             raise UpstreamClosed("upstream", "upstream", f"upstream-{how}", 502)
         if resp.length != UNTIL_CLOSE or how != "closed":
-            raise Ended("upstream", "relay", "upstream-truncated")
+            raise Ended("upstream", "relay", "upstream-truncated", 502)
         if ex.framing == CHUNKED:
             ex.to_down = bytes(ex.to_down) + last_chunk()
         self._closed = True

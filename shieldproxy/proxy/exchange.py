@@ -71,9 +71,10 @@ async def _answer(house: House, ex: Exchange) -> Ending:
             else:
                 return SERVED
     except Ended as exc:
-        if exc.status < 400 or exc.status == 499 or ex.resp is not None or ex.rec.latch & (ERROR | HUP):
+        if exc.status < 400 or exc.status == 499 or ex.begun or ex.rec.latch & (ERROR | HUP):
             raise
         _leave_upstream(ex)
+        ex.resp, ex.head_out = None, 0
         ex.keep = ex.whole and may_keep(house, ex)
         ex.to_down = refusal(
             house,
@@ -152,7 +153,8 @@ async def _connect(house: House, ex: Exchange, place: Server) -> Upstream:
             group.free(place)
             if other is None:
                 status = 504 if exc.reason == "timeout" else 502
-                raise Ended("upstream", "connect", f"connect-{exc.reason}", status, exc.detail) from exc
+                house.journal.warn(f"upstream {group.name}: {exc.detail}")
+                raise Ended("upstream", "connect", f"connect-{exc.reason}", status) from exc
             place = other
         else:
             up.uses = 1

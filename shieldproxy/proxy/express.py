@@ -116,9 +116,10 @@ class Express(Desk):
         up.on_event = self._on_upstream
         up.on_due = self._on_upstream_due
         lobby = self._lobby
-        due = lobby.now + ex.group.spec.response_timeout
+        ex.asked = now = lobby.now
+        due = now + ex.group.spec.response_timeout
         up.due = due
-        if due < up.slot:
+        if due <= up.slot:
             lobby.arm(up, due)
 
     def on_upstream(self, up: Upstream, events: int) -> None:

@@ -42,10 +42,10 @@ class Log(Protocol):
 class House:
     """One worker's shared things."""
 
-    def __init__(self, plan: Plan, lobby: Lobby, log: Log, closer: Closer) -> None:
+    def __init__(self, plan: Plan, lobby: Lobby, journal: Log, closer: Closer) -> None:
         self.plan = plan
         self.lobby = lobby
-        self.log = log
+        self.journal = journal
         self.express = plan.express
         self.rules = RuleBook(plan.rules, plan.base)
         self.routes = RouteTable(plan.routes)
@@ -120,7 +120,7 @@ class House:
         rec.exchange = None
         if ex.bell is not None:
             ex.bell.put_away()
-        self.log.exchange(ex, outcome, by, phase, reason)
+        self.journal.exchange(ex, outcome, by, phase, reason)
 
     def forsake(self, rec: Downstream) -> None:
         """End a client's connection after a defect of ours, with whatever it holds."""

@@ -33,7 +33,8 @@ class Relay:
         self._lobby = house.lobby
         self._ex = ex
         now = house.lobby.clock()
-        self._pace = Pace(now, now, now)
+        self._pace = Pace(ex.asked or now, now, now)
+        ex.asked = 0.0
         self._upload = Upload(house, ex, self._pace)
         self._download = Download(house, ex, self._upload, self._pace)
         self._acked = -1

@@ -25,6 +25,8 @@ class Exchange:
 
     __slots__ = (
         "answered",
+        "asked",
+        "begun",
         "bell",
         "body_in",
         "bytes_out",
@@ -90,6 +92,8 @@ class Exchange:
         self.head_out = 0
         """Of these, bytes that are no body."""
         self.retries = 0
+        self.asked = 0.0
+        """When the request had gone to the upstream in the express lane; 0 before."""
         self.id = ""
         # the rest is the task's, set by `promoted`
         self.bell: Bell | None = None
@@ -110,6 +114,8 @@ class Exchange:
         self.body_in = 0
         self.interims = 0
         self.interim_bytes = 0
+        self.begun = False
+        """Whether a byte of the final response has gone out: a fault can no longer be told by a status."""
         self.continued = False
         """Whether the client was told to go on (100)."""
 
