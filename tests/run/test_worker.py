@@ -162,7 +162,7 @@ async def test_a_defect_on_an_idle_upstream_connection_costs_no_place(
         idle.on_event = broken
         server.links[0].finish()
         await trio.sleep(0.05)
-        await house.ask(client)
+        await house.ask(client, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
         assert "planted" in await house.errors()
         assert group.servers[0].open == len(group.servers[0].idle) == 1
 
@@ -201,6 +201,7 @@ async def test_a_signal_inside_a_record_drains_and_interrupts_nothing(
         survived: list[int] = []
 
         def on_event(record: object, events: int) -> None:
+            rec.on_event = original
             signal.raise_signal(number)
             survived.append(events)
             original(record, events)
@@ -211,7 +212,7 @@ async def test_a_signal_inside_a_record_drains_and_interrupts_nothing(
         assert survived
         client.close()
         house.clients.remove(client)
-        await house.until(lambda: house.worker._drained.is_set())
+        await house.until(house.worker._drained.is_set)
         (last,) = await house.lines("connection")
         assert last["reason"] == "drain"
         assert rec.state in {State.CLOSED, State.RESET}

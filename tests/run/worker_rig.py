@@ -22,6 +22,7 @@ from shieldproxy.core.routes import Route
 from shieldproxy.core.upstreams import UpstreamSpec
 from shieldproxy.net.listener import bind
 from shieldproxy.run import worker as worker_module
+from shieldproxy.run.logs import Sink
 from shieldproxy.run.worker import Worker
 from tests.kit.upstream import Upstream
 
@@ -76,7 +77,7 @@ class Running:
     async def read(self, sock: socket.socket, count: int) -> bytes:
         """So many bytes of an answer, or what there was until the end."""
         got = bytearray()
-        with trio.fail_after(10):
+        with trio.fail_after(3):
             while len(got) < count:
                 await trio.lowlevel.wait_readable(sock)
                 piece = sock.recv(count - len(got))
@@ -110,14 +111,18 @@ class Running:
 
     async def lines(self, kind: str, sock: socket.socket | None = None) -> list[dict[str, Any]]:
         """What the access log has of a kind (of one client)."""
-        await self.worker._journal.access.flush()
+        await self._written(self.worker._journal.access)
         port = sock.getsockname()[1] if sock is not None else None
         found = [json.loads(line) for line in Path(self.plan.access).read_text().splitlines()]
         return [line for line in found if line["kind"] == kind and port in {None, line.get("port")}]
 
+    async def _written(self, sink: Sink) -> None:
+        await sink.flush()
+        await self.until(lambda: sink._size == 0)
+
     async def errors(self) -> str:
         """The error log so far."""
-        await self.worker._journal.error.flush()
+        await self._written(self.worker._journal.error)
         return Path(self.plan.error).read_text()
 
 
