@@ -134,10 +134,14 @@ class Listener:
                     return
                 continue  # this client is gone already (ECONNABORTED and its like, accept(2))
             client.setblocking(False)
-            if door.unix:
-                welcome(client, "unknown", 0, door)
-            else:
-                welcome(client, peer[0], peer[1], door)
+            try:
+                if door.unix:
+                    welcome(client, "unknown", 0, door)
+                else:
+                    welcome(client, peer[0], peer[1], door)
+            except BaseException:
+                client.close()
+                raise
 
     def _pause(self, exc: OSError) -> None:
         self._warn(f"accept on {self.door.listen} pauses: {exc.strerror}")

@@ -39,7 +39,8 @@ class Lobby:
 
     Args:
         clock: seconds, never backwards; trio's own in service.
-        fault: called with a record and the exception that its function raised; it closes the record.
+        fault: called with a record (None: nobody's) and the exception that its function raised; it closes the
+            record, and raises nothing.
         limit: the highest number of descriptors of this process.
     """
 
@@ -192,7 +193,7 @@ class Lobby:
         if self.between:
             between, self.between = self.between, []
             for call in between:
-                call()
+                self._guard(None, call)
         return len(events)
 
     def _guard(self, record: Any, call: Callable[..., None], *args: Any) -> None:
@@ -204,10 +205,7 @@ class Lobby:
     def _bury(self) -> None:
         doomed, self._doomed = self._doomed, []
         for sock, how in doomed:
-            if how is None:
-                sock.close()
-            else:
-                how(sock)
+            self._guard(None, sock.close) if how is None else self._guard(None, how, sock)
 
     def shut(self) -> None:
         """Close whatever is left, and the epoll."""

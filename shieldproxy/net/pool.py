@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol
 from shieldproxy.core.address import Address
 from shieldproxy.core.upstreams import UpstreamSpec
 from shieldproxy.net.lobby import READS_A_TURN, Lobby
-from shieldproxy.net.record import ERROR, FIN, HUP, IN, Upstream
+from shieldproxy.net.record import ERROR, FIN, HUP, IN, Upstream, ignore
 from shieldproxy.net.tcpinfo import bound_orphan
 
 AVOID: Final = 2.0
@@ -96,9 +96,14 @@ class Group:
     def _lease(self, server: Server) -> Upstream:
         server.leased += 1
         up = server.idle.pop()
+        self._hand_over(up)
+        return up
+
+    def _hand_over(self, up: Upstream) -> None:
+        """Until its next owner says otherwise, events are latched, and no deadline of the last one fires."""
         up.uses += 1
         up.due = inf
-        return up
+        up.on_event = ignore
 
     def enter(self, ticket: Ticket, *, shun: Server | None = None) -> Grant | None:
         """Return a connection or a place at a server; None: the ticket now stands in the line.
@@ -165,8 +170,7 @@ class Group:
             return
         if self.line:
             ticket, _ = self.line.popitem(last=False)
-            up.uses += 1
-            up.due = inf
+            self._hand_over(up)
             ticket.grant(ticket, up)
             return
         server = up.server
@@ -251,6 +255,13 @@ class Group:
         server.idle.remove(up)
         server.open -= 1
         self._lobby.close(up, _close_orderly)
+
+    def forget(self, up: Upstream) -> None:
+        """Close a connection that no exchange has, after a defect, and free its place."""
+        if up in up.server.idle:
+            self._discard(up)
+        elif up.fd >= 0:
+            self.drop(up)
 
     def close_idle(self) -> None:
         """Close every idle connection (the drain's end)."""

@@ -41,9 +41,9 @@ class Gate:
             house.counts["turned_away"] += 1
             sock.close()
             return
+        rec = self._clients.welcome(sock, peer, port, door)
         house.held += 1
         house.counts["accepted"] += 1
-        rec = self._clients.welcome(sock, peer, port, door)
         if refuse:
             house.counts["refused_full"] += 1
             self._express.fault(rec, 503, "connection-limit")

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import trio
 
 from shieldproxy.core import forward
-from shieldproxy.core.closing import Event
+from shieldproxy.core.closing import FINAL, Event
 from shieldproxy.core.head import RequestHead
 from shieldproxy.core.plan import Plan
 from shieldproxy.core.routes import Route, RouteTable
@@ -20,7 +20,7 @@ from shieldproxy.core.upstreams import UpstreamSpec
 from shieldproxy.net.linger import Closer
 from shieldproxy.net.lobby import Lobby
 from shieldproxy.net.pool import Group
-from shieldproxy.net.record import Downstream
+from shieldproxy.net.record import Downstream, Record, Upstream
 from shieldproxy.proxy.state import Exchange
 
 CACHED_BLOCKS = 4096
@@ -31,6 +31,9 @@ class Log(Protocol):
 
     def exchange(self, ex: Exchange, outcome: str, by: str, phase: str, reason: str) -> None:
         """Write how an exchange ended."""
+
+    def defect(self, exc: Exception) -> None:
+        """Write where a defect of ours showed."""
 
     def warn(self, line: str) -> None:
         """Write a warning."""
@@ -122,8 +125,24 @@ class House:
             ex.bell.put_away()
         self.journal.exchange(ex, outcome, by, phase, reason)
 
-    def forsake(self, rec: Downstream) -> None:
-        """End a client's connection after a defect of ours, with whatever it holds."""
+    def fault(self, record: Any, exc: Exception) -> None:
+        """A defect of ours, in one record (None: in nobody's): that one ends, the rest goes on."""
+        self.journal.defect(exc)
+        try:
+            if isinstance(record, Upstream):
+                if record.exchange is not None:
+                    self._forsake(record.exchange.rec)
+                else:
+                    record.server.group.forget(record)
+            elif isinstance(record, Downstream):
+                self._forsake(record)
+        except Exception as again:  # noqa: BLE001 - the end of the line: nothing may stop the worker
+            self.journal.defect(again)
+        if isinstance(record, Record):
+            self.lobby.close(record)
+
+    def _forsake(self, rec: Downstream) -> None:
+        """End a client's connection, with whatever it holds."""
         ex = rec.exchange
         if ex is not None:
             up, ex.up = ex.up, None
@@ -132,7 +151,8 @@ class House:
                 ex.group.abandon(up)
             ex.status = ex.status or 500
             self.conclude(ex, "aborted", "proxy", "internal", "internal-error")
-        self.closer.leave(rec, Event.STOPPED, "proxy", rec.phase, "internal-error")
+        if rec.state not in FINAL:
+            self.closer.leave(rec, Event.STOPPED, "proxy", rec.phase, "internal-error")
 
     def snapshot(self) -> dict[str, Any]:
         """The counters, as plain values."""

@@ -8,6 +8,7 @@ dropped and counted, and the count is told as soon as writing goes on.
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import formatdate
@@ -84,11 +85,15 @@ class Sink:
             finally:
                 self._size -= len(block)
 
-    async def run(self) -> None:
-        """Flush for ever."""
+    async def run(self, dropped: Callable[[str, int], None]) -> None:
+        """Flush for ever, and tell what was lost as soon as writing goes on."""
+        told = 0
         while True:
             await trio.sleep(EVERY)
             await self.flush()
+            if self.dropped > told:
+                dropped(self.where, self.dropped - told)
+                told = self.dropped
 
 
 def _write_all(fd: int, block: bytes) -> None:
@@ -218,6 +223,11 @@ class Journal:
         if self.error.on and LEVELS[level] >= self._level:
             self.error.write(f"{self._now()} {level} {text}\n".encode())
 
+    def defect(self, exc: Exception) -> None:
+        """Write a defect's traceback, in one line."""
+        lines = "".join(traceback.format_exception(exc)).splitlines()
+        self.say("error", "internal error: " + " | ".join(lines))
+
     def warn(self, line: str) -> None:
         """Write a warning."""
         self.say("warning", line)
@@ -239,8 +249,11 @@ class Journal:
     async def run(self) -> None:
         """Write for ever."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.access.run)
-            nursery.start_soon(self.error.run)
+            for sink in (self.access, self.error):
+                nursery.start_soon(sink.run, self._dropped)
+
+    def _dropped(self, where: str, count: int) -> None:
+        self.warn(f"{count} lines for {where} were dropped: it took none for too long")
 
     async def finish(self) -> None:
         """Write what is left, within bounds."""

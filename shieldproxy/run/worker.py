@@ -10,20 +10,18 @@ import gc
 import resource
 import signal
 import socket
-import traceback
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
 import trio
 
-from shieldproxy.core.closing import State
 from shieldproxy.core.plan import Plan
 from shieldproxy.net.downstream import Clients
 from shieldproxy.net.linger import Closer
 from shieldproxy.net.listener import BindFailed, Listener, bind
 from shieldproxy.net.lobby import Lobby
-from shieldproxy.net.record import Downstream, Upstream
+from shieldproxy.net.record import Downstream
 from shieldproxy.proxy.admission import RESERVE, Gate, dismiss_waiting, stop_all, unfinished
 from shieldproxy.proxy.express import Express
 from shieldproxy.proxy.house import House
@@ -189,16 +187,4 @@ class Worker:
             self._kernel_closes -= 1
 
     def _fault(self, record: Any, exc: Exception) -> None:
-        """A defect of ours, in one record: it ends, the rest goes on."""
-        self._journal.say(
-            "error", "internal error: " + " | ".join("".join(traceback.format_exception(exc)).splitlines())
-        )
-        rec = record
-        if isinstance(record, Upstream):
-            rec = record.exchange.rec if record.exchange is not None else None
-            if rec is None:
-                self.lobby.close(record)
-        if isinstance(rec, Downstream) and rec.fd >= 0:
-            self.house.forsake(rec)
-            if rec.state in {State.CLOSED, State.RESET}:
-                self.lobby.close(rec)
+        self.house.fault(record, exc)
