@@ -138,7 +138,7 @@ def test_timed_loses_none_either(module_bench: Bench, build: Callable[[str], Pro
     [
         ("413 of ours, by length", 9),
         ("403 of ours, by a rule", 9),
-        ("413 of the upstream, 60 kB", 12),
+        ("413 of the upstream, 60 kB", 4),
         ("close while 400 kB are pipelined", 12),
     ],
 )

@@ -3,6 +3,8 @@
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,7 +33,7 @@ def test_a_thousand_waiting_clients_cost_nothing(bench: Bench, connect: Connect)
         clients += [connect(proxy), connect(proxy).send(b"GET / HTTP/1.1\r\nHost: a\r\nX: y"), idle, last]
         assert whole(idle.send(request())) is not None
         assert whole(last.send(LAST)) is not None
-    assert len(of_port(scene.port, ESTABLISHED, pid=proxy.pid)) == 750
+    assert eventually(lambda: len(of_port(scene.port, ESTABLISHED, pid=proxy.pid)) == 750)
     assert len(of_port(scene.port, FIN_WAIT2, pid=proxy.pid)) == 250
     assert descriptors(proxy.pid) >= before + 999
     assert cpu_share(proxy.pid) < 0.05
@@ -57,23 +59,45 @@ except OSError:
 """
 
 
+SINK = """
+import socket
+listener = socket.create_server(("127.0.0.1", 0))
+print("127.0.0.1:%d" % listener.getsockname()[1], flush=True)
+sock, _ = listener.accept()
+scrap = bytearray(65536)
+while sock.recv_into(scrap, 0, socket.MSG_TRUNC):
+    pass
+"""
+
+
+@contextmanager
+def running(code: str, *words: str) -> Iterator[str]:
+    """Run a program; its first line of output."""
+    command = [sys.executable, "-c", code, *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
 @pytest.mark.slow
 def test_a_flood_into_a_linger_does_not_slow_the_others(bench: Bench) -> None:
-    """One client at full loopback speed into a linger: p99 of the others at most 2 x, or below 5 ms."""
-    scene = stage(bench, timeouts=PATIENT, limits={"linger": "64GiB"})
-    times(scene.proxy.address, 50)
+    """One client at full loopback speed into a linger costs the others no more than a flood beside us does.
+
+    A flood alone takes a core or two of a machine, so it is held against the same flood into a process
+    that only reads: p99 of the others at most 2 x.
+    """
+    proxy = stage(bench, timeouts=PATIENT, limits={"linger": "64GiB"}).proxy
+    times(proxy.address, 50)
     tried = []
-    for _ in range(3):
-        calm = p99(times(scene.proxy.address, 300))
-        flood = subprocess.Popen([sys.executable, "-c", FLOOD, scene.proxy.address], stdout=subprocess.PIPE)
-        try:
-            assert flood.stdout is not None
-            flood.stdout.readline()
-            beside = p99(times(scene.proxy.address, 300))
-        finally:
-            flood.kill()
-            flood.communicate()
-        tried.append((calm, beside))
-        if beside <= max(2 * calm, 0.005):
+    for _ in range(4):
+        with running(SINK) as sink, running(FLOOD, sink):
+            beside = p99(times(proxy.address, 300))
+        with running(FLOOD, proxy.address):
+            within = p99(times(proxy.address, 300))
+        tried.append((beside, within))
+        if within <= 2 * beside:
             return
-    raise AssertionError(f"p99 calm and beside a flood, three times: {tried}")
+    raise AssertionError(f"p99 with a flood beside us and with one into a linger: {tried}")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from tests.kit.endings import DEBUG, early, give_up, outcome, page, receipt, who
 from tests.kit.netns import SERVER, Wire, missing, wire
 from tests.kit.proxy import Proxy, free_address
 from tests.kit.scene import LAST, PATIENT
-from tests.kit.sockets import FIN_WAIT2, descriptors, eventually, gone, of_port, unread
+from tests.kit.sockets import FIN_WAIT2, descriptors, eventually, gone, held_by, of_port, table, unread
 from tests.kit.upstream import Upstream
 
 LACK = missing()
@@ -56,6 +57,15 @@ class Stage:
     def client(self, **options: Any) -> Client:
         """Connect from the other end."""
         return self.line.client.run(partial(Client, self.proxy.address, **options))
+
+    def state(self) -> str:
+        """What there is, for a test that fails."""
+        held = [str(row) for row in table(self.proxy.pid) if row.inode in held_by(self.proxy.pid)]
+        return "\n".join([*held, *self.descriptors(), self.proxy.stderr()])
+
+    def descriptors(self) -> list[str]:
+        """Every descriptor of the proxy."""
+        return [str(entry.readlink()) for entry in Path(f"/proc/{self.proxy.pid}/fd").iterdir()]
 
     def left(self) -> list[Any]:
         """What the proxy's kernel still holds of its clients."""
@@ -123,6 +133,7 @@ class TestVanished:
     def test_in_a_head_and_in_a_body(self, line: Wire, bench: Bench) -> None:
         """Their own deadlines end them; the 408 that nobody acknowledges is given up after fin_wait_1."""
         scene = Stage(bench, line, timeouts={**GONE, "head": "500ms", "body_idle": "500ms"})
+        assert eventually(lambda: scene.proxy.lines("connection"))  # it has started in full
         before = descriptors(scene.proxy.pid)
         with scene.client() as head, scene.client() as body:
             head.send(b"GET / HTTP/1.1\r\n")
@@ -134,7 +145,7 @@ class TestVanished:
                 receipt(scene.proxy, client)
             assert time.monotonic() - cut < 0.5 + 2 + 2
             gone(scene.left, 2 + 2)
-            assert eventually(lambda: descriptors(scene.proxy.pid) <= before)
+            assert eventually(lambda: descriptors(scene.proxy.pid) <= before), scene.state()
 
     def test_fifty_at_a_time_leave_nothing(self, line: Wire, bench: Bench) -> None:
         """Descriptors and sockets are as before."""

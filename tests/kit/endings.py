@@ -41,7 +41,7 @@ def ends(
     found = eventually(lambda: proxy.lines(kind, port)[count - 1 :] and proxy.lines(kind, port), timeout)
     assert len(found) == count, f"{len(found)} {kind} lines, not {count}: {found}; {proxy.stderr()[-2000:]}"
     for line in found:
-        note_line({key: value for key, value in line.items() if key != "undelivered"})
+        note_line({key: value for key, value in line.items() if key not in ("undelivered", "listen")})
     return found
 
 
