@@ -8,7 +8,7 @@ from shieldproxy.core.address import Address
 from shieldproxy.core.upstreams import UpstreamSpec
 from shieldproxy.net.lobby import Lobby
 from shieldproxy.net.pool import Grant, Group, Server
-from shieldproxy.net.record import IN, Upstream
+from shieldproxy.net.record import IN, Downstream, Upstream
 
 
 class Wire:
@@ -57,6 +57,9 @@ class Still:
     def again(self, record: Upstream, _events: int = IN) -> None:
         self.called_again.append(record)
 
+    def guard(self, _record: object, call: Callable[..., None], *args: object) -> None:
+        call(*args)
+
     def close(self, record: Upstream, how: Callable[[Any], None] | None = None) -> None:
         if record.fd >= 0:
             record.fd = -1
@@ -71,6 +74,7 @@ class Ticket:
     """Somebody in line."""
 
     def __init__(self) -> None:
+        self.rec = cast(Downstream, None)
         self.granted: list[Grant] = []
         self.grant: Callable[[Any, Grant], None] = lambda _, granted: self.granted.append(granted)
 
