@@ -69,6 +69,7 @@ class Clients:
         try:
             data = rec.sock.recv(CHUNK)
         except BlockingIOError:
+            rec.latch &= ~IN
             return
         except OSError:
             self._closer.leave(rec, Event.PEER_RESET, "client", rec.phase, "reset")
@@ -80,6 +81,8 @@ class Clients:
         rec.got += len(data)
         if len(data) == CHUNK:
             rec.latch |= IN  # there may be more, and no edge will say so again
+        elif rec.latch:
+            rec.latch &= ~IN
         if rec.buf:
             self._continue_head(rec, data)
             return
@@ -129,7 +132,6 @@ class Clients:
     def _read_on(self, rec: Downstream) -> None:
         """More, or the end, may be behind what was read: no edge will say so again."""
         if rec.latch & (IN | FIN | ERROR | HUP):
-            rec.latch &= ~IN
             self._lobby.again(rec)
 
     def on_next(self, rec: Downstream, events: int) -> None:
@@ -156,7 +158,6 @@ class Clients:
             lobby.arm(rec, due)
         latch = rec.latch
         if rec.buf or latch & (IN | FIN | ERROR | HUP):
-            rec.latch = latch & ~IN
             rec.on_event = self._on_next
             lobby.again(rec, latch)
         else:

@@ -62,7 +62,7 @@ class Lobby:
         self._in_batch = False
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._rung = False
-        self.epoll.register(self._bell, WATCHED)
+        self.epoll.register(self._bell, IN | select.EPOLLET)
         self._alarm: trio.CancelScope | None = None
         self._alarm_at = inf
 
@@ -146,7 +146,7 @@ class Lobby:
         for record in self.deadlines.expire(now):
             if record.due <= now:  # an earlier one of this list may have moved it
                 record.due = inf
-                self._guard(record, record.on_due, record)
+                self.guard(record, record.on_due, record)
 
     # events
 
@@ -179,24 +179,26 @@ class Lobby:
         for fd, happened in events:
             record = records[fd]
             if record is not None:
+                again = ready.pop(record, 0) if ready else 0
                 try:
-                    record.on_event(record, happened)
+                    record.on_event(record, happened | again)
                 except Exception as exc:  # noqa: BLE001 - one record's defect must not cost the batch
                     self._fault(record, exc)
         if ready:
             for record, happened in ready.items():
                 if record.fd >= 0:
-                    self._guard(record, record.on_event, record, happened)
+                    self.guard(record, record.on_event, record, happened)
         self._in_batch = False
         if self._doomed:
             self._bury()
         if self.between:
             between, self.between = self.between, []
             for call in between:
-                self._guard(None, call)
+                self.guard(None, call)
         return len(events)
 
-    def _guard(self, record: Any, call: Callable[..., None], *args: Any) -> None:
+    def guard(self, record: Any, call: Callable[..., None], *args: Any) -> None:
+        """Call something of a record's; its defect is that record's alone."""
         try:
             call(*args)
         except Exception as exc:  # noqa: BLE001 - as in a batch
@@ -205,7 +207,7 @@ class Lobby:
     def _bury(self) -> None:
         doomed, self._doomed = self._doomed, []
         for sock, how in doomed:
-            self._guard(None, sock.close) if how is None else self._guard(None, how, sock)
+            self.guard(None, sock.close) if how is None else self.guard(None, how, sock)
 
     def shut(self) -> None:
         """Close whatever is left, and the epoll."""

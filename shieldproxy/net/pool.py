@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol
 from shieldproxy.core.address import Address
 from shieldproxy.core.upstreams import UpstreamSpec
 from shieldproxy.net.lobby import READS_A_TURN, Lobby
-from shieldproxy.net.record import ERROR, FIN, HUP, IN, Upstream, ignore
+from shieldproxy.net.record import ERROR, FIN, HUP, IN, Downstream, Upstream, ignore
 from shieldproxy.net.tcpinfo import bound_orphan
 
 AVOID: Final = 2.0
@@ -63,6 +63,7 @@ Grant = Upstream | Server
 class Ticket(Protocol):
     """Somebody who waits in line."""
 
+    rec: Downstream
     grant: Callable[[Any, Grant], None]
 
 
@@ -171,7 +172,7 @@ class Group:
         if self.line:
             ticket, _ = self.line.popitem(last=False)
             self._hand_over(up)
-            ticket.grant(ticket, up)
+            self._lobby.guard(ticket.rec, ticket.grant, ticket, up)
             return
         server = up.server
         server.leased -= 1
@@ -198,7 +199,7 @@ class Group:
         """Free a leased place that holds no connection (any more); the head of the line gets it."""
         if self.line:
             ticket, _ = self.line.popitem(last=False)
-            ticket.grant(ticket, server)
+            self._lobby.guard(ticket.rec, ticket.grant, ticket, server)
             return
         server.leased -= 1
         server.open -= 1

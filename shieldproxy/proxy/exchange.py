@@ -49,15 +49,14 @@ async def serve(house: House, ex: Exchange, ending: Ending | None = None) -> Non
             ending = await _answer(house, ex)
         if ex.to_down:
             await Relay(house, ex).flush()
+        _let_go(ex)
+        finish(house, ex, ending)
     except Ended as exc:
         _let_go(ex)
         _give_up(house, ex, exc)
     except Exception as exc:  # noqa: BLE001 - a defect of ours ends this exchange, not the worker
         _let_go(ex)
         house.fault(ex.rec, exc)
-    else:
-        _let_go(ex)
-        finish(house, ex, ending)
     finally:
         _let_go(ex)
 

@@ -168,9 +168,15 @@ class Express(Desk):
     def _answer(
         self, ex: Exchange, up: Upstream, head: RequestHead, resp: Any, body: bytes, *, surplus: bool
     ) -> None:
-        """The response is whole: the upstream is released, the client answered."""
+        """The response is whole: the client is answered, the upstream released."""
         house, rec = self._house, ex.rec
         out = compose(house, ex, head, resp, whole=True) + body
+        try:
+            count = rec.sock.send(out)
+        except BlockingIOError:
+            count = 0
+        except OSError:
+            count = -1
         ex.up = None
         if surplus:
             house.counts["surplus"] += 1
@@ -179,11 +185,7 @@ class Express(Desk):
             ex.group.release(up)
         else:
             ex.group.drop(up)
-        try:
-            count = rec.sock.send(out)
-        except BlockingIOError:
-            count = 0
-        except OSError:
+        if count < 0:
             self.client_reset(ex)
             return
         ex.bytes_out = count

@@ -132,8 +132,7 @@ class House:
             if isinstance(record, Upstream):
                 if record.exchange is not None:
                     self._forsake(record.exchange.rec)
-                else:
-                    record.server.group.forget(record)
+                record.server.group.forget(record)
             elif isinstance(record, Downstream):
                 self._forsake(record)
         except Exception as again:  # noqa: BLE001 - the end of the line: nothing may stop the worker
