@@ -81,10 +81,12 @@ TestWheel = Wheel.TestCase
 
 
 @given(st.floats(1, 1e6))
-def test_a_slot_is_never_before_the_deadline_and_less_than_a_sixteenth_after_it(due: float) -> None:
+def test_the_next_look_is_never_before_the_deadline_and_less_than_a_sixteenth_after_it(due: float) -> None:
     wheel, record = Deadlines(), Held()
     wheel.arm(record, due)
-    assert due <= record.slot < due + SLOT
+    look = wheel.next_slot()
+    assert due <= look < due + SLOT
+    assert wheel.expire(look) == [record]
     assert SLOTS_A_SECOND == 16
 
 
