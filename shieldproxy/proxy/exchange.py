@@ -64,6 +64,8 @@ async def serve(house: House, ex: Exchange, ending: Ending | None = None) -> Non
 async def _answer(house: House, ex: Exchange) -> Ending:
     """Bring the upstream's response to the client; an answer of ours, if there can be none."""
     try:
+        if ex.rec.latch & (ERROR | HUP):
+            raise Ended("client", "admission", "reset", 499)
         while True:
             await _lease(house, ex)
             try:
