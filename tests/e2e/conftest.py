@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.kit.client import Client
-from tests.kit.proxy import Proxy, settings
+from tests.kit.proxy import Proxy, free_address, settings
 from tests.kit.transcript import NOTES
 from tests.kit.upstream import Upstream
 
@@ -208,12 +208,52 @@ def wire(shared: Shared, connect: Connect) -> Iterator[Wire]:
     yield from wire_over(shared.proxy, shared.upstream, connect)
 
 
+SMALL = {"head": "4KiB", "fields": 20, "body": "1KiB", "user_agent": 100, "response_head": "8KiB"}
+
+
+@pytest.fixture(scope="module")
+def small(module_bench: Bench) -> tuple[Proxy, Upstream]:
+    """A proxy with small limits and short times."""
+    upstream = module_bench.upstream()
+    times = {"head": "600ms", "keep_alive": "500ms", "body_idle": "500ms"}
+    server = {
+        "servers": [upstream.address],
+        "response_timeout": "500ms",
+        "queue_timeout": "300ms",
+        "max_connections": 1,
+    }
+    dead = {"servers": [free_address()]}
+    routes = [
+        {"upstream": "legacy"},
+        {"path": "/dead", "upstream": "dead"},
+        {"host": "only.example", "upstream": "legacy"},
+    ]
+    proxy = module_bench.proxy({"legacy": server, "dead": dead}, limits=SMALL, timeouts=times, route=routes)
+    return proxy, upstream
+
+
+@pytest.fixture
+def tight(small: tuple[Proxy, Upstream], connect: Connect) -> Iterator[Wire]:
+    yield from wire_over(*small, connect)
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Count what passed in each lane."""
     if report.when == "call" and report.passed and "/e2e/" in report.nodeid:
         for name in LANES:
             if f"[{name}" in report.nodeid:
                 PASSED[name] += 1
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Unequal counts are a failure (unless one lane alone was asked for)."""
+    if (
+        exitstatus == 0
+        and all(PASSED.values())
+        and len(PASSED) == len(LANES)
+        and len(set(PASSED.values())) > 1
+    ):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

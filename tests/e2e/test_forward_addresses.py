@@ -83,3 +83,18 @@ def test_a_server_whose_name_does_not_exist(bench: Bench, connect: Connect) -> N
     got = connect(proxy).ask(request())
     assert got.status in (502, 504)
     assert got.error in ("dns_error", "dns_timeout", "destination_not_found", "destination_unavailable")
+
+
+def test_all_addresses_of_both_families(bench: Bench, connect: Connect) -> None:
+    """``0.0.0.0`` and ``[::]`` at one port, each with its own clients."""
+    if not v6():
+        pytest.skip("no IPv6 loopback here")
+    server = bench.upstream()
+    port = free_address("::").rpartition(":")[2]
+    rule = [{"name": "v4", "client": ["127.0.0.7/32"], "deny": 403}]
+    proxy = bench.proxy(server, server={"listen": [f"0.0.0.0:{port}", f"[::]:{port}"]}, rule=rule)
+    assert connect(f"127.0.0.1:{port}").ask(request()).status == 200
+    assert connect(f"[::1]:{port}").ask(request()).status == 200
+    assert [seen.get("x-forwarded-for") for seen in server.wait_requests(2)] == [b"127.0.0.1", b"::1"]
+    assert [line["client"] for line in proxy.log_lines(2)] == ["127.0.0.1", "::1"]
+    assert connect(f"127.0.0.1:{port}", source="127.0.0.7").ask(request()).status == 403

@@ -20,6 +20,7 @@ from tests.kit.payloads_responses import (
     TE,
     UNSOLICITED,
 )
+from tests.kit.wire import TruncatedError
 
 
 def bad_gateway(wire: Wire, answer: bytes) -> None:
@@ -102,6 +103,28 @@ def test_a_truncated_response_looks_truncated(wire: Wire, name: str, how: str) -
     assert line["by"] == "upstream"
     assert line["outcome"] in ("aborted", "failed")
     assert len(wire.upstream.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        pytest.param(OK + b"Content-Length: 12\r\n\r\nhello, world", id="length"),
+        pytest.param(chunked(b"hello", b", world", trailers="X-Sum: 1\r\n"), id="chunked"),
+        pytest.param(b"HTTP/1.1 103 X\r\nLink: a\r\n\r\n" + reply(b"hello"), id="interim first"),
+    ],
+)
+def test_truncated_at_every_byte(wire: Wire, whole: bytes) -> None:
+    """Wherever it breaks off, the client sees a 502 or a break."""
+    wire.may_reset = True
+    for cut in range(len(whole)):
+        wire.upstream.then(last(whole[:cut]))
+        client = wire.client()
+        client.send(request(f"/{cut}", method="POST", body=b"x"))
+        try:
+            got = client.response("POST")
+        except TruncatedError:
+            continue
+        assert got.status == 502, f"cut at {cut}: {got.raw!r}"
 
 
 @pytest.mark.parametrize("how", ["fin", "rst"])

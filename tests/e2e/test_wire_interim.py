@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.conftest import Bench, Connect, MakeProxy, Wire, wire_over
-from tests.kit.answers import held, reply
+from tests.kit.answers import dripped, held, reply
 from tests.kit.client import request
 from tests.kit.link import Turn
 from tests.kit.proxy import Proxy
@@ -127,6 +127,27 @@ def test_expect_is_answered_and_not_forwarded(wire: Wire) -> None:
     got = wire.upstream.one()
     assert got.body == b"hello"
     assert "expect" not in got
+
+
+def test_one_100_though_the_upstream_sends_its_own(wire: Wire) -> None:
+    """Who has had ours is not sent another."""
+    wire.upstream.then(CONTINUE + reply(b"final"))
+    client = wire.client()
+    client.send(request("/a", method="POST", fields=[*EXPECT, "Content-Length: 5"]))
+    assert client.interim().status == 100
+    client.send(b"hello")
+    got = client.response()
+    assert (got.interims, got.body) == ([], b"final")
+
+
+@pytest.mark.parametrize("size", [1, 5, 23])
+def test_interim_responses_in_small_segments(wire: Wire, size: int) -> None:
+    wire.upstream.then(dripped(PROCESSING + HINTS + reply(b"final"), size))
+    client = wire.client()
+    got = client.ask(request())
+    assert [part.status for part in got.interims] == [102, 103]
+    assert got.body == b"final"
+    assert client.ask(request("/again")).body == b"hello"
 
 
 def test_expect_with_a_chunked_body(wire: Wire) -> None:

@@ -1,171 +1,18 @@
 """The proxy's own responses: which status when, what they look like, and that they end in an orderly way."""
 
-import re
 import threading
 import time
-from collections.abc import Iterator
 
-import pytest
-
-from tests.e2e.conftest import Bench, Connect, MakeProxy, Wire, wire_over
+from tests.e2e.conftest import Connect, MakeProxy, Wire
 from tests.kit.answers import held, reply
 from tests.kit.client import request
-from tests.kit.proxy import Proxy, free_address
+from tests.kit.judge import own, refused
 from tests.kit.upstream import Upstream
-from tests.kit.wire import Response
-
-ERRORS = frozenset(
-    [
-        *["dns_timeout", "dns_error", "destination_not_found", "destination_unavailable"],
-        *["destination_ip_prohibited", "destination_ip_unroutable", "connection_refused"],
-        *[
-            "connection_terminated",
-            "connection_timeout",
-            "connection_read_timeout",
-            "connection_write_timeout",
-        ],
-        *[
-            "connection_limit_reached",
-            "http_request_error",
-            "http_request_denied",
-            "http_response_incomplete",
-        ],
-        *["http_response_header_section_size", "http_response_header_size", "http_response_body_size"],
-        *[
-            "http_response_trailer_section_size",
-            "http_response_trailer_size",
-            "http_response_transfer_coding",
-        ],
-        *["http_response_content_coding", "http_response_timeout", "http_upgrade_failed"],
-        *["http_protocol_error", "proxy_internal_response", "proxy_internal_error"],
-        *["proxy_configuration_error", "proxy_loop_detected"],
-    ]
-)
-"""RFC 9209 2.3."""
-
-SMALL = {"head": "4KiB", "fields": 20, "body": "1KiB", "user_agent": 100, "response_head": "8KiB"}
-
-
-@pytest.fixture(scope="module")
-def small(module_bench: Bench) -> tuple[Proxy, Upstream]:
-    """A proxy with small limits and short times."""
-    upstream = module_bench.upstream()
-    times = {"head": "600ms", "keep_alive": "500ms", "body_idle": "500ms"}
-    server = {
-        "servers": [upstream.address],
-        "response_timeout": "500ms",
-        "queue_timeout": "300ms",
-        "max_connections": 1,
-    }
-    dead = {"servers": [free_address()]}
-    routes = [
-        {"upstream": "legacy"},
-        {"path": "/dead", "upstream": "dead"},
-        {"host": "only.example", "upstream": "legacy"},
-    ]
-    proxy = module_bench.proxy({"legacy": server, "dead": dead}, limits=SMALL, timeouts=times, route=routes)
-    return proxy, upstream
-
-
-@pytest.fixture
-def tight(small: tuple[Proxy, Upstream], connect: Connect) -> Iterator[Wire]:
-    yield from wire_over(*small, connect)
-
-
-def own(answer: Response, status: int) -> None:
-    """An own response: short text, dated, not stored, and a reason in Proxy-Status."""
-    assert answer.status == status, answer.raw
-    assert (answer.get("content-type") or b"").startswith(b"text/plain")
-    assert answer.framing == "length"
-    assert len(answer.body) < 1000
-    assert re.fullmatch(rb"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", answer.get("date") or b"")
-    assert answer.get("cache-control") == b"no-store"
-    status_field = answer.get("proxy-status") or b""
-    assert status_field.startswith(b"shieldproxy;"), status_field
-    assert answer.error in ERRORS, status_field
-
-
-def refused(wire: Wire, data: bytes, status: int) -> dict[str, object]:
-    """Ask, see the refusal and a clean end; the log line."""
-    client = wire.client()
-    answer = client.ask(data)
-    own(answer, status)
-    assert not answer.persistent
-    assert client.ending() == "fin"
-    line = wire.log(client)[0]
-    assert line["status"] == status
-    assert line["reason"]
-    return line
 
 
 def test_400(wire: Wire) -> None:
     line = refused(wire, b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400)
     assert (line["outcome"], line["phase"]) == ("refused", "head")
-
-
-def test_413_by_length(tight: Wire) -> None:
-    line = refused(tight, request(method="POST", body=b"x" * 1025), 413)
-    assert line["outcome"] == "refused"
-    assert not tight.upstream.links
-
-
-def test_exactly_the_limit_passes(tight: Wire) -> None:
-    assert tight.client().ask(request(method="POST", body=b"x" * 1024)).status == 200
-    body = b"400\r\n" + b"x" * 1024 + b"\r\n0\r\n\r\n"
-    assert (
-        tight.client().ask(request(method="POST", fields=["Transfer-Encoding: chunked"]) + body).status == 200
-    )
-
-
-def test_413_by_chunks(tight: Wire) -> None:
-    """The sum is found out on the way: what the upstream has of it must not look whole."""
-    tight.may_reset = True
-    client = tight.client()
-    client.send(request(method="POST", fields=["Transfer-Encoding: chunked"]))
-    for _ in range(6):
-        client.send_or_fail(b"100\r\n" + b"x" * 256 + b"\r\n")
-    own(client.response(), 413)
-    assert client.ending() == "fin"
-    for link in tight.upstream.links:
-        assert link.ended.wait(5)
-    assert not tight.upstream.requests
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        pytest.param(request("/" + "a" * 5000), id="target"),
-        pytest.param(request("/?" + "a" * 5000), id="query"),
-    ],
-)
-def test_414(tight: Wire, data: bytes) -> None:
-    """RFC 9110 15.5.15: the target is what is too long."""
-    refused(tight, data, 414)
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        pytest.param(["X: " + "a" * 5000], id="head"),
-        pytest.param([f"X-{number}: a" for number in range(25)], id="fields"),
-        pytest.param(["User-Agent: " + "a" * 101], id="user agent"),
-    ],
-)
-def test_431(tight: Wire, fields: list[str]) -> None:
-    """RFC 6585 5."""
-    refused(tight, request(fields=fields), 431)
-    assert not tight.upstream.links
-
-
-def test_a_head_without_an_end_is_refused_at_the_limit(tight: Wire) -> None:
-    """Not after the timeout: when the limit is passed."""
-    client = tight.client()
-    client.send(b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: aaaa\r\n" * 10)
-    start = time.monotonic()
-    client.send_or_fail(b"Y: " + b"a" * 6000)
-    own(client.response(), 431)
-    assert time.monotonic() - start < 0.4
-    assert client.ending() == "fin"
 
 
 def test_408_for_a_slow_head(tight: Wire) -> None:

@@ -45,9 +45,13 @@ class Client:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
         if mss:
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, mss)
-        if source:
-            self.sock.bind((source, 0))
-        self.sock.connect(where)
+        try:
+            if source:
+                self.sock.bind((source, 0))
+            self.sock.connect(where)
+        except OSError:
+            self.sock.close()
+            raise
         if self.sock.family != socket.AF_UNIX:
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             name = self.sock.getsockname()

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.kit.client import open_socket
+from tests.kit.sockets import CLOSE_WAIT, Row, gone, held_by, table
 from tests.kit.transcript import note_line
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -223,8 +224,15 @@ class Proxy:
                 f"did not end within {timeout} s of TERM; stderr: {self.stderr()[-2000:]}"
             ) from None
 
+    def half_dead(self) -> list[Row]:
+        """Its sockets in CLOSE_WAIT: the peer has ended and it has not noticed."""
+        own = held_by(self.pid)
+        return [row for row in table(self.pid) if row.state == CLOSE_WAIT and row.inode in own]
+
     def finish(self) -> None:
-        """The end of a test: TERM, exit status 0, nothing in stderr that looks like a crash."""
+        """No CLOSE_WAIT; TERM, exit status 0, nothing in stderr that looks like a crash."""
+        if self.process.poll() is None:
+            gone(self.half_dead)
         status = self.terminate()
         said = self.stderr()
         assert "Traceback" not in said, said[-6000:]

@@ -20,7 +20,7 @@ CHANGING = frozenset(
 TIMELY = frozenset({"acknowledged", "client_fin"})
 """Facts of the kernel that depend on which packet came first."""
 
-_PORT = re.compile(r"(127\.0\.\d+\.\d+|\[::1\]|localhost):\d+")
+_PORT = re.compile(r"(127\.0\.\d+\.\d+|0\.0\.0\.0|\[::1?\]|localhost):\d+")
 _DATE = re.compile(r"(?i)date: [^\r\n]*")
 _ID = re.compile(r"(?i)(x-[a-z-]*id): [^\r\n]*")
 _PATH = re.compile(r"/tmp/[^\s\"']*")
