@@ -13,8 +13,8 @@ its own configuration in a temporary folder, on loopback, and ends them by their
 A ratio is always taken within one round, in which the proxies ran one after the other; what is printed is
 the median of the rounds with its smallest and largest value. A run with an error is a failure, not a figure.
 
-CPU time is not a constant of the work: the same loop takes nearly twice as long while something else runs on
-the sibling of its CPU. So each run knows how much of the machine others had, a full benchmark repeats what
-was disturbed, and beside each median stands the ratio of the cheapest rounds. Figures that are to be kept come
-from a machine that does nothing else.
+CPU time is not a constant of the work: the same loop takes nearly twice as long while something else runs
+on the sibling of its CPU. So each run knows how much of the machine others had, a full benchmark repeats
+what was disturbed, and beside each median stands the ratio of the cheapest rounds. Figures that are to be
+kept come from a machine that does nothing else.
 """

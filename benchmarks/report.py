@@ -25,7 +25,7 @@ def table_of(grid: Grid) -> Table:
 
 def bars_table(bars: Sequence[Bar]) -> Table:
     """Every bar beside its figure."""
-    caption = "figure: the median round; least: the cheapest round of each side, disturbed least by others"
+    caption = "figure: the median round; least: the cheapest round of each side"
     table = Table(title="Bars", title_justify="left", caption=caption, caption_justify="left")
     for column in ("what", "figure", "least", "bar", "verdict"):
         table.add_column(column, justify="left" if column == "what" else "right", no_wrap=True)

@@ -26,7 +26,7 @@ class Options:
     @property
     def tries(self) -> int:
         """How often a run that others disturbed is taken."""
-        return 1 if self.short else 3
+        return 1 if self.short else 2
 
     def wanted(self, names: Sequence[str]) -> list[Proxy]:
         """The proxies of these names that are installed and asked for."""
