@@ -177,7 +177,7 @@ async def test_tasks_live_beside_a_lobby_that_never_runs_dry(
                 nursery.start_soon(beside)
         except* RuntimeError:
             assert most == inf
-            assert ticks <= 1
+            assert ticks <= 3
         else:
             assert ticks == 20
             assert busy.longest <= 2 * (ROUND + BATCH)  # trio runs its tasks in any order
