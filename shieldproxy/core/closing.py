@@ -42,6 +42,7 @@ class Event(Enum):
     TRUNCATED = "the response cannot be finished"
     PEER_FIN = "the client's FIN"
     PEER_RESET = "the client's reset"
+    PEER_FIN_FIRST = "the client's FIN, before it has acknowledged everything"
     BYTES = "the client still sends"
     ACKNOWLEDGED = "the client's kernel has acknowledged our FIN"
     QUIET = "acknowledged, and silent for the gap"
@@ -57,7 +58,7 @@ class Event(Enum):
 class Action(Enum):
     """What the shell does about it."""
 
-    NOTE = "note the half-close: the request is still answered"
+    NOTE = "note the half-close: the response still goes out"
     FIN = "shutdown(SHUT_WR)"
     DRAIN = "read and discard"
     GAP = "start the gap"
@@ -73,7 +74,7 @@ _A, _I, _L = State.ACTIVE, State.IDLE, State.LINGER
 
 TABLE: Final[dict[tuple[State, Event], Step]] = {
     (_I, Event.REQUEST): (State.ACTIVE, ()),
-    (_I, Event.PEER_FIN): (State.CLOSED, (Action.CLOSE,)),
+    (_I, Event.PEER_FIN): (State.CLOSED, (Action.ORPHAN,)),
     (_I, Event.PEER_RESET): (State.RESET, (Action.CLOSE,)),
     (_I, Event.EXPIRED): (State.CLOSED, (Action.ORPHAN,)),
     (_I, Event.EVICTED): (State.CLOSED, (Action.ORPHAN,)),
@@ -84,7 +85,7 @@ TABLE: Final[dict[tuple[State, Event], Step]] = {
     (_A, Event.END_ACK): (State.LINGER, (Action.FIN, Action.DRAIN)),
     (_A, Event.END_TIMED): (State.LINGER, (Action.FIN, Action.DRAIN)),
     (_A, Event.END_KERNEL): (State.CLOSED, (Action.KERNEL,)),
-    (_A, Event.END_OFF): (State.CLOSED, (Action.CLOSE,)),
+    (_A, Event.END_OFF): (State.CLOSED, (Action.ORPHAN,)),
     (_A, Event.TRUNCATED): (State.RESET, (Action.RST,)),
     (_A, Event.STALLED): (State.RESET, (Action.RST,)),
     (_A, Event.VANISHED): (State.RESET, (Action.RST,)),
@@ -92,6 +93,7 @@ TABLE: Final[dict[tuple[State, Event], Step]] = {
     (_L, Event.BYTES): (State.LINGER, (Action.DRAIN,)),
     (_L, Event.ACKNOWLEDGED): (State.LINGER, (Action.GAP,)),
     (_L, Event.PEER_FIN): (State.CLOSED, (Action.CLOSE,)),
+    (_L, Event.PEER_FIN_FIRST): (State.LINGER, (Action.NOTE,)),
     (_L, Event.PEER_RESET): (State.RESET, (Action.CLOSE,)),
     (_L, Event.QUIET): (State.CLOSED, (Action.ORPHAN,)),
     (_L, Event.TOTAL): (State.CLOSED, (Action.ORPHAN,)),
@@ -133,6 +135,8 @@ class Lingering:
     """When its kernel had acknowledged every byte and our FIN; inf until then."""
     rtt: float = 0.0
     """The smoothed round trip when it was acknowledged."""
+    fin: bool = False
+    """Whether the client's FIN has come before the acknowledgement."""
     drained: int = 0
     """Bytes read and thrown away."""
     progress: int = 0

@@ -42,6 +42,9 @@ ENDING: Final = {
     Event.END_OFF: "off",
 }
 
+_BOTH_CLOSED: Final = frozenset({CLOSE, TIME_WAIT})
+"""Both FINs sent and acknowledged."""
+
 Receive = Callable[[Downstream, str, bool | None, int], None]
 
 
@@ -149,7 +152,7 @@ class Closer:
                 self._apply(rec, Event.PEER_RESET)
                 return
             if count == 0:
-                self._apply(rec, Event.PEER_FIN)
+                self._see_fin(rec, linger)
                 return
             rec.got += count
             linger.drained += count
@@ -159,6 +162,18 @@ class Closer:
         else:
             lobby.again(rec)
         self._look(rec)
+
+    def _see_fin(self, rec: Downstream, linger: Lingering) -> None:
+        """The client's FIN: the end, unless it had half-closed and has yet to take the response."""
+        if linger.mode == "ack" and linger.acked_at == inf and not rec.door.unix:
+            if tcp_state(rec.sock) not in _BOTH_CLOSED:
+                if not linger.fin:
+                    linger.fin = True
+                    self._apply(rec, Event.PEER_FIN_FIRST)
+                self._look(rec)
+                return
+            linger.acked_at = self._lobby.now
+        self._apply(rec, Event.PEER_FIN)
 
     def _look(self, rec: Downstream) -> None:
         """Ask the kernel where it stands, and the table whether this is the end."""
@@ -172,6 +187,10 @@ class Closer:
             if kernel is None or kernel.state == FIN_WAIT2:  # a unix socket has delivered what was sent
                 linger.acked_at = now
                 linger.rtt = kernel.rtt if kernel else 0.0
+            elif linger.fin and kernel.state in _BOTH_CLOSED:
+                linger.acked_at = now
+                self._apply(rec, Event.PEER_FIN)
+                return
             elif kernel.bytes_acked > linger.progress:
                 linger.progress, linger.progress_at = kernel.bytes_acked, now
         event = closing.review(linger, kernel, timeouts, limits, now)

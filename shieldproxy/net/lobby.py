@@ -28,7 +28,7 @@ from shieldproxy.net.deadlines import WIDTH, Deadlines
 from shieldproxy.net.record import IN, WATCHED, Record
 
 BATCH: Final = 256
-ROUND: Final = 1024
+ROUND: Final = 256
 """Events that a round may take from the epoll before trio's other tasks run, when it never runs dry."""
 READS_A_TURN: Final = 16
 CHUNK: Final = 64 * 1024
@@ -161,7 +161,7 @@ class Lobby:
             while taken < ROUND:
                 count = self.turn()
                 taken += count
-                if count < 8:  # nearly dry: trio waits for more at less cost than we ask
+                if not count:  # dry: from here on trio waits; to ask once more costs less than to wait
                     break
 
     def turn(self) -> int:
