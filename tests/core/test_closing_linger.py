@@ -127,6 +127,7 @@ class Shell:
     taken: int = 0
     taken_at: float = 0.0
     gone_at: float = inf
+    due: float = inf
 
     def look(self) -> Event | None:
         linger, facts = self.linger, None
@@ -135,7 +136,11 @@ class Shell:
             facts = kernel(5 if silent > 5 else 0, 0, silent)
             if self.taken > linger.progress:
                 linger.progress, linger.progress_at = self.taken, self.now
-        return review(linger, facts, self.timeouts, self.limits, self.now)
+        event = review(linger, facts, self.timeouts, self.limits, self.now)
+        if event is None:
+            self.due = next_look(linger, self.timeouts, self.now)
+            assert self.due > self.now, "polled"
+        return event
 
     def move(self, what: str, size: int) -> None:
         linger = self.linger
@@ -154,18 +159,17 @@ class Shell:
 
     def wait(self, until: float) -> Event | None:
         """Let time pass, with a look whenever one is due."""
-        while True:
-            due = next_look(self.linger, self.timeouts, self.now)
-            assert due > self.now, "polled"
-            if due > until:
-                self.now = until
-                return None
-            self.now = due
+        while self.due <= until:
+            self.now = self.due
             event = self.look()
             if event is not None:
                 return event
+        self.now = until
+        return None
 
     def play(self, moves: list[tuple[float, str, int]]) -> Event:
+        event = self.look()
+        assert event is None
         for pause, what, size in moves:
             event = self.wait(self.now + pause)
             if event is None:

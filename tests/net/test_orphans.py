@@ -10,7 +10,7 @@ import pytest
 from shieldproxy.core.closing import Event, State
 from shieldproxy.net.record import Downstream
 from tests.net.closes import LAST_WORDS, acknowledged, respond
-from tests.net.rig import Rig, take
+from tests.net.rig import Rig, reset, take
 
 # what is left behind
 
@@ -53,14 +53,52 @@ def test_a_client_that_never_closes_leaves_a_bounded_orphan(
     assert kept.options == [(5, 20_000, NO_LINGER)]
 
 
-def test_a_half_closed_client_that_reads_nothing_leaves_a_bounded_orphan(
-    house: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its FIN is there before our response; without a bound its kernel keeps ours for as long as it likes."""
+def half_closed(house: Rig) -> tuple[socket.socket, Downstream]:
+    """A client whose FIN stands behind its request."""
     peer, rec = house.join(rcvbuf=4096)
     house.serve(rec)
     peer.shutdown(socket.SHUT_WR)
     house.quiet()
+    return peer, rec
+
+
+def test_a_half_closed_client_that_reads_slowly_gets_everything(house: Rig) -> None:
+    """Its FIN says nothing of what it has received: the close waits for the acknowledgement."""
+    peer, rec = half_closed(house)
+    respond(house, rec, LAST_WORDS)
+    for _ in range(4):
+        take(peer, 30_000)
+        house.quiet()
+        house.jump(25)
+        assert house.receipts == []
+    assert len(take(peer, rec.sent - 120_000)) == rec.sent - 120_000
+    assert peer.recv(1) == b""
+    house.until(lambda: bool(house.receipts))
+    (receipt,) = house.receipts
+    assert (receipt.ending, receipt.acknowledged, receipt.undelivered) == ("fin", True, 0)
+
+
+@pytest.mark.parametrize("how", ["reset", "timed out"])
+def test_a_half_closed_client_that_is_lost_is_not_acknowledged(house: Rig, how: str) -> None:
+    """State 7 and end of file again: after a FIN recv() hides the error, and only SO_ERROR tells."""
+    peer, rec = half_closed(house)
+    respond(house, rec, LAST_WORDS)
+    house.quiet()
+    if how == "reset":
+        reset(peer)
+    else:
+        rec.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 100)
+    house.until(lambda: bool(house.receipts))
+    (receipt,) = house.receipts
+    assert receipt.acknowledged is False
+    assert receipt.ending != "fin"
+
+
+def test_a_half_closed_client_that_reads_nothing_leaves_a_bounded_orphan(
+    house: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its FIN is there before our response; without a bound its kernel keeps ours for as long as it likes."""
+    _, rec = half_closed(house)
     kept = Kept(monkeypatch)
     respond(house, rec, LAST_WORDS)
     for _ in range(7):
