@@ -20,8 +20,8 @@ from tests.kit.link import Turn
 from tests.kit.sockets import eventually
 from tests.kit.transcript import NOTES
 
-CLIENTS = 12
-ROUNDS = 12
+CLIENTS = 16
+ROUNDS = 25
 CHUNKED = ["Transfer-Encoding: chunked"]
 
 
