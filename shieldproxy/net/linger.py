@@ -172,7 +172,19 @@ class Closer:
                     self._apply(rec, Event.PEER_FIN_FIRST)
                 self._look(rec)
                 return
-            linger.acked_at = self._lobby.now
+            self._both_closed(rec, linger)
+        else:
+            self._apply(rec, Event.PEER_FIN)
+
+    def _both_closed(self, rec: Downstream, linger: Lingering) -> None:
+        """The kernel is done with it: everything acknowledged, or given up.
+
+        After the client's FIN a read says end of file in either case; the error tells which.
+        """
+        if rec.latch & ERROR or rec.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self._apply(rec, Event.PEER_RESET)
+            return
+        linger.acked_at = self._lobby.now
         self._apply(rec, Event.PEER_FIN)
 
     def _look(self, rec: Downstream) -> None:
@@ -188,8 +200,7 @@ class Closer:
                 linger.acked_at = now
                 linger.rtt = kernel.rtt if kernel else 0.0
             elif linger.fin and kernel.state in _BOTH_CLOSED:
-                linger.acked_at = now
-                self._apply(rec, Event.PEER_FIN)
+                self._both_closed(rec, linger)
                 return
             elif kernel.bytes_acked > linger.progress:
                 linger.progress, linger.progress_at = kernel.bytes_acked, now
