@@ -9,6 +9,7 @@ VENV   ?= .venv
 LISTEN ?= 127.0.0.1:8080
 BENCH  ?= full
 PYTEST ?=
+JOBS   ?= 4
 
 PY     := $(VENV)/bin/python
 PIP    := $(PY) -m pip --disable-pip-version-check --quiet
@@ -52,7 +53,7 @@ format: $(VENV)/.dev
 	$(PY) -m ruff format $(SOURCES)
 
 pytest: $(VENV)/.dev
-	$(PY) -m pytest $(PYTEST)
+	$(PY) -m pytest --numprocesses $(JOBS) --dist loadfile $(PYTEST)
 
 bench: $(VENV)/.dev
 	$(PY) -m benchmarks $(if $(filter short,$(BENCH)),--short) $(if $(SHIELDPROXY_NO_SKIPS),--require-peers)

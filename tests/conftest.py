@@ -6,6 +6,7 @@ what is missing. With SHIELDPROXY_NO_SKIPS=1, as in .ci/run, the machine is mean
 """
 
 import os
+from collections import Counter
 from collections.abc import Generator
 
 import pytest
@@ -61,3 +62,37 @@ def pytest_make_collect_report(
         report.outcome = "failed"
         report.longrepr = f"skips are forbidden here (SHIELDPROXY_NO_SKIPS): {why}"
     return report
+
+
+# the end-to-end tests run in both lanes: counted here, where parallel runs come together
+
+LANES = ("express", "task")
+PASSED: Counter[str] = Counter()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Count what passed in each lane."""
+    if report.when == "call" and report.passed and "/e2e/" in report.nodeid:
+        for name in LANES:
+            if f"[{name}" in report.nodeid:
+                PASSED[name] += 1
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Unequal counts are a failure (unless one lane alone was asked for)."""
+    if (
+        not hasattr(session.config, "workerinput")
+        and exitstatus == 0
+        and all(PASSED.values())
+        and len(PASSED) == len(LANES)
+        and len(set(PASSED.values())) > 1
+    ):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Two counts, equal when all is well."""
+    if PASSED:
+        terminalreporter.write_line(
+            f"express lane: {PASSED['express']} passed; task lane: {PASSED['task']} passed"
+        )

@@ -5,7 +5,6 @@ lines a test asked for, are kept as a transcript (tests.kit.transcript); the two
 equal.
 """
 
-from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -20,7 +19,6 @@ from tests.kit.transcript import NOTES
 from tests.kit.upstream import Upstream
 
 LANES = ("express", "task")
-PASSED: Counter[str] = Counter()
 
 SEEN: dict[str, tuple[str, list[str]]] = {}
 """Test without its lane -> the lane in which it passed first, and what it saw there."""
@@ -235,30 +233,3 @@ def small(module_bench: Bench) -> tuple[Proxy, Upstream]:
 @pytest.fixture
 def tight(small: tuple[Proxy, Upstream], connect: Connect) -> Iterator[Wire]:
     yield from wire_over(*small, connect)
-
-
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Count what passed in each lane."""
-    if report.when == "call" and report.passed and "/e2e/" in report.nodeid:
-        for name in LANES:
-            if f"[{name}" in report.nodeid:
-                PASSED[name] += 1
-
-
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Unequal counts are a failure (unless one lane alone was asked for)."""
-    if (
-        exitstatus == 0
-        and all(PASSED.values())
-        and len(PASSED) == len(LANES)
-        and len(set(PASSED.values())) > 1
-    ):
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Two counts, equal when all is well."""
-    if PASSED:
-        terminalreporter.write_line(
-            f"express lane: {PASSED['express']} passed; task lane: {PASSED['task']} passed"
-        )
