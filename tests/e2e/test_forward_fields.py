@@ -115,6 +115,14 @@ def test_a_trusted_peer_s_fields_are_kept_and_appended_to(edge: Wire) -> None:
     assert edge.log(client)[0]["client"] == "1.2.3.4"
 
 
+def test_what_a_trusted_peer_leaves_out_is_filled_in(edge: Wire) -> None:
+    edge.client(source="127.0.0.2").ask(request(host="shop.example", fields=["X-Forwarded-For: 1.2.3.4"]))
+    got = edge.upstream.one()
+    assert got.get("x-forwarded-proto") == b"http"
+    assert got.get("x-forwarded-host") == b"shop.example"
+    assert b"proto=http" in (got.get("forwarded") or b"")
+
+
 @pytest.mark.parametrize(
     ("value", "client"),
     [
