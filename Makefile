@@ -1,6 +1,7 @@
 # make run    the proxy before an embedded legacy server, on 127.0.0.1:8080
 # make test   lint and all tests
 # make bench  speed and size beside nginx, haproxy, caddy and apache (BENCH=short for a quick one)
+# make docs   write the generated parts of docs/ anew
 # make lock   refresh requirements-dev.lock
 # Nothing here needs root, and nothing is written outside this directory but pip's cache.
 
@@ -57,6 +58,10 @@ pytest: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(PY) -m benchmarks $(if $(filter short,$(BENCH)),--short) $(if $(SHIELDPROXY_NO_SKIPS),--require-peers)
+
+docs: $(VENV)/.run
+	$(PY) -m shieldproxy.configdoc > docs/configuration.md
+	$(PY) -m shieldproxy.closingdoc docs/closing.md
 
 lock:
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
