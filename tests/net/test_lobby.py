@@ -107,6 +107,27 @@ def test_a_drain_takes_16_reads_of_64_kib_a_turn(house: Rig) -> None:
     assert (READS_A_TURN, CHUNK) == (16, 64 * 1024)
 
 
+@pytest.mark.parametrize("again", [True, False], ids=["ready list", "without"])
+def test_a_drain_goes_on_where_its_share_ended(
+    house: Rig, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    """Everything is in the socket already: no edge will come but that of the acknowledgement."""
+    house.policy = replace(house.policy, limits=replace(house.policy.limits, linger=1 << 40))
+    house.listener.door.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 1024 * 1024)
+    size = 4 * READS_A_TURN * CHUNK
+    peer, rec = house.join()
+    house.serve(rec)
+    peer.sendall(bytes(size))
+    house.until(lambda: len(rec.sock.recv(size, socket.MSG_PEEK)) == size)
+    house.quiet()
+    if not again:
+        monkeypatch.setattr(house.lobby, "again", lambda *_: None)
+    house.closer.end(rec, "proxy", "exchange", "test")
+    house.quiet()
+    assert rec.linger is not None
+    assert (rec.linger.drained == size) is again
+
+
 # rule 2: a turn has an end
 
 
