@@ -3,10 +3,7 @@
 The proxy and its upstream live in one network namespace, the client in another (tests.kit.netns).
 """
 
-import shutil
 import socket
-import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,13 +14,22 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import LANES, Bench
+from tests.e2e.conftest import Bench
 from tests.kit.client import Client, request
 from tests.kit.endings import DEBUG, early, give_up, outcome, page, receipt, whole
 from tests.kit.netns import SERVER, Wire, missing, wire
 from tests.kit.proxy import Proxy, free_address
 from tests.kit.scene import LAST, PATIENT
-from tests.kit.sockets import FIN_WAIT2, descriptors, eventually, gone, held_by, of_port, table, unread
+from tests.kit.sockets import (
+    FIN_WAIT2,
+    descriptors,
+    eventually,
+    gone,
+    held_by,
+    of_port,
+    table,
+    unread,
+)
 from tests.kit.upstream import Upstream
 
 LACK = missing()
@@ -243,58 +249,3 @@ def test_the_lost_response(
         assert lost >= least
     else:
         assert lost == 0
-
-
-SLOW = 520_000
-"""At 20 kB/s this takes 26 s, more than any default of a second's kind would allow."""
-FETCHED: dict[str, list[int]] = {}
-"""What the slow readers got, by lane: both lanes wait together."""
-
-
-def read_slowly(address: str, got: list[int]) -> None:
-    """Read with a window that is closed all the time."""
-    with Client(address, rcvbuf=8192) as client:
-        client.send(request("/slow"))
-        while sum(got) < SLOW and (piece := client.sock.recv(4096)):
-            got.append(len(piece))
-            time.sleep(len(piece) / 20_000)
-
-
-def fetch_with_curl(address: str, got: list[int]) -> None:
-    """Curl takes the first part in a burst, then reads at its rate."""
-    command = [
-        "curl",
-        "-sS",
-        "--limit-rate",
-        "20k",
-        "-w",
-        "%{stderr}%{size_download}",
-        f"http://{address}/curl",
-    ]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True)
-    got.append(int(ran.stderr))
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl")
-def test_20_kbyte_a_second_under_the_default_timeouts(bench: Bench, lane: str) -> None:
-    """The issue's own reader, curl, and one beside it: whole after half a minute."""
-    if not FETCHED:
-        upstream = bench.upstream()
-        upstream.on("/curl", page(720_000))
-        upstream.on("/slow", page(SLOW))
-        readers = []
-        begun = time.monotonic()
-        for name in LANES:
-            bench.express = name == "express"
-            proxy = bench.proxy(upstream)
-            for read in (fetch_with_curl, read_slowly):
-                got = FETCHED.setdefault(f"{name} {read.__name__}", [])
-                readers.append(threading.Thread(target=read, args=(proxy.address, got)))
-        for reader in readers:
-            reader.start()
-        for reader in readers:
-            reader.join(90)
-        assert time.monotonic() - begun > 24
-    assert sum(FETCHED[f"{lane} fetch_with_curl"]) == 720_000
-    assert sum(FETCHED[f"{lane} read_slowly"]) >= SLOW
