@@ -18,6 +18,8 @@ from benchmarks import machine, peers, report, rig
 from benchmarks.held import held
 from benchmarks.model import Part
 from benchmarks.pairs import idle10k, rules
+from benchmarks.peers import PEERS
+from benchmarks.product import VARIANTS
 from benchmarks.slowhead import slowhead
 from benchmarks.speed import keepalive, large
 from benchmarks.stage import Options, Stage, new_stage
@@ -59,6 +61,9 @@ def main(
     unknown = [name for name in parts if name not in PARTS]
     if unknown:
         raise click.UsageError(f"no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    strangers = set(only) - {*PEERS, *VARIANTS}
+    if strangers:
+        raise click.UsageError(f"no proxy {', '.join(strangers)}; there are {', '.join([*VARIANTS, *PEERS])}")
     inside = move_in(namespace=namespace)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     console = Console(width=None if sys.stdout.isatty() else 140)

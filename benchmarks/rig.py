@@ -80,7 +80,11 @@ class Rig:
 
     @contextmanager
     def process(self, launch: Launch, folder: Path, *, proxy: bool) -> Iterator["subprocess.Popen[bytes]"]:
-        """Start a process on its CPUs; end it, and its children, at the end of the block."""
+        """Start a process on its CPUs; end it, and its children, at the end of the block.
+
+        It gets a session of its own: Apache in the foreground sends its TERM on to its whole process group,
+        which would be ours, with whoever started us.
+        """
         cpus = self.proxy_cpus if proxy else self.load_cpus
         with ExitStack() as stack:
             errors = stack.enter_context((folder / "stderr").open("ab"))
@@ -92,6 +96,7 @@ class Rig:
                 stderr=errors,
                 cwd=folder,
                 env={**os.environ, **launch.env},
+                start_new_session=True,
             )
             try:
                 yield child
