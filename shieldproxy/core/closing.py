@@ -133,6 +133,10 @@ class Lingering:
     """When the client last sent something (at first: when the linger began)."""
     acked_at: float = inf
     """When its kernel had acknowledged every byte and our FIN; inf until then."""
+    began: float = -inf
+    """When the response began that it follows."""
+    base: int = 0
+    """bytes_acked before that response."""
     rtt: float = 0.0
     """The smoothed round trip when it was acknowledged."""
     fin: bool = False
@@ -156,6 +160,25 @@ class Kernel:
     """Seconds since anything of the client arrived, acknowledgements included."""
     bytes_acked: int
     rtt: float
+
+
+STEADY: Final = 16 * 1024
+"""Bytes a second: a client ahead of this average is not idle, however long its window stays closed."""
+
+
+def stalled_at(progress_at: float, began: float, taken: int, timeouts: Timeouts) -> float:
+    """Return when a client that takes nothing more counts as idle.
+
+    A slow reader's kernel takes megabytes at once and then closes its window until much of that is read
+    (seen: curl at 20 kB/s, silent for more than 30 s while reading). So what was taken ahead is credit.
+
+    Args:
+        progress_at: when something was last acknowledged.
+        began: when the response began.
+        taken: bytes of it that the client's kernel has acknowledged.
+        timeouts: of the client's policy.
+    """
+    return max(progress_at + timeouts.send_idle, began + taken / STEADY)
 
 
 def vanished(kernel: Kernel, timeouts: Timeouts) -> bool:
@@ -182,7 +205,7 @@ def linger_due(linger: Lingering, timeouts: Timeouts) -> float:
     if linger.mode == "timed":
         return min(linger.last_byte + timeouts.linger_gap, linger.started + timeouts.linger_total)
     if linger.acked_at == inf:
-        return linger.progress_at + timeouts.send_idle
+        return stalled_at(linger.progress_at, linger.began, linger.progress - linger.base, timeouts)
     gap = max(timeouts.linger_gap, 4 * linger.rtt)
     return min(max(linger.acked_at, linger.last_byte) + gap, linger.acked_at + timeouts.linger_total)
 
@@ -204,7 +227,7 @@ def review(
     if linger.mode == "ack" and linger.acked_at == inf:
         if kernel is not None and vanished(kernel, timeouts):
             return Event.VANISHED
-        return Event.STALLED if now >= linger.progress_at + timeouts.send_idle else None
+        return Event.STALLED if now >= linger_due(linger, timeouts) else None
     start = linger.started if linger.mode == "timed" else linger.acked_at
     if now >= start + timeouts.linger_total:
         return Event.TOTAL

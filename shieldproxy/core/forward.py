@@ -66,17 +66,24 @@ def request_head(
         extra = b"Content-Length: %d\r\n" % framing
     if route.request_set or route.request_remove or request_id is not None:
         lines = _edited(lines, route.request_set, route.request_remove, route.request_id, request_id)
-    return b"%b %b HTTP/1.%d\r\n%b\r\nVia: 1.%d shieldproxy\r\n%b%b\r\n" % (
-        head.method,
-        head.target,
-        0 if minor10 else 1,
-        b"\r\n".join(lines),
-        head.minor,
-        forwarded,
-        extra,
+    return b"".join(
+        (
+            head.method,
+            b" ",
+            head.target,
+            b" HTTP/1.0\r\n" if minor10 else b" HTTP/1.1\r\n",
+            b"\r\n".join(lines),
+            _VIA[head.minor],
+            forwarded,
+            extra,
+            b"\r\n",
+        )
     )
 
 
+_VIA: Final = (b"\r\nVia: 1.0 shieldproxy\r\n", b"\r\nVia: 1.1 shieldproxy\r\n")
+"""Behind the last of the sender's lines."""
+_VIA_LINE: Final = (b"Via: 1.0 shieldproxy", b"Via: 1.1 shieldproxy")
 _TRAILER: Final = frozenset((b"trailer",))
 
 
@@ -108,15 +115,8 @@ def response_head(
         extra += b"Connection: %b\r\n" % connection
     if not resp.date:
         extra += b"Date: %b\r\n" % date
-    return b"HTTP/1.%d %d %b\r\n%b%bVia: 1.%d shieldproxy\r\n%b\r\n" % (
-        0 if minor10 else 1,
-        resp.status,
-        resp.phrase,
-        b"\r\n".join(lines),
-        b"\r\n" if lines else b"",
-        resp.minor,
-        extra,
-    )
+    first = b"HTTP/1.%d %d %b" % (0 if minor10 else 1, resp.status, resp.phrase)
+    return b"\r\n".join((first, *lines, _VIA_LINE[resp.minor], extra + b"\r\n"))
 
 
 def interim_head(resp: ResponseHead) -> bytes:

@@ -16,7 +16,7 @@ from shieldproxy.core.head import end_of_head, skip_blank
 from shieldproxy.core.policy import Policy
 from shieldproxy.net.linger import Closer
 from shieldproxy.net.lobby import CHUNK, Lobby
-from shieldproxy.net.record import ERROR, FIN, HUP, IN, Door, Downstream
+from shieldproxy.net.record import ENDS, IN, NEWS, Door, Downstream
 
 BLANKS: Final = 64
 """Blank lines before a request line are skipped up to so many bytes (RFC 9112 section 2.2)."""
@@ -62,9 +62,9 @@ class Clients:
 
     def on_waiting(self, rec: Downstream, events: int) -> None:
         """Something of a waiting client: bytes, its FIN, its reset, or only room to write."""
-        if events & (FIN | ERROR | HUP):
-            rec.latch |= events & (FIN | ERROR | HUP)
-        if not events & (IN | FIN | ERROR | HUP):
+        if events & ENDS:
+            rec.latch |= events & ENDS
+        if not events & NEWS:
             return
         try:
             data = rec.sock.recv(CHUNK)
@@ -131,12 +131,12 @@ class Clients:
 
     def _read_on(self, rec: Downstream) -> None:
         """More, or the end, may be behind what was read: no edge will say so again."""
-        if rec.latch & (IN | FIN | ERROR | HUP):
+        if rec.latch & NEWS:
             self._lobby.again(rec)
 
     def on_next(self, rec: Downstream, events: int) -> None:
         """Its turn again after an exchange: a pipelined request first, then what the socket has."""
-        rec.latch |= events & (FIN | ERROR | HUP)
+        rec.latch |= events & NEWS
         rec.on_event = self._on_waiting
         buf, rec.buf = rec.buf, b""
         if buf:
@@ -157,7 +157,7 @@ class Clients:
         if due <= rec.slot:
             lobby.arm(rec, due)
         latch = rec.latch
-        if rec.buf or latch & (IN | FIN | ERROR | HUP):
+        if rec.buf or latch & NEWS:
             rec.on_event = self._on_next
             lobby.again(rec, latch)
         else:

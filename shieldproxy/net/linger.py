@@ -16,7 +16,7 @@ from typing import Final
 from shieldproxy.core import closing
 from shieldproxy.core.closing import END, Action, Event, Lingering, State
 from shieldproxy.net.lobby import READS_A_TURN, Lobby
-from shieldproxy.net.record import ERROR, FIN, HUP, IN, Downstream
+from shieldproxy.net.record import ERROR, NEWS, Downstream
 from shieldproxy.net.tcpinfo import (
     CLOSE,
     FIN_WAIT2,
@@ -64,13 +64,15 @@ class Closer:
         self._lobby = lobby
         self._receipt = receipt
         self._close_blocking = close_blocking
+        self._size = 0
         self._on_linger = self.on_linger
         self._on_due = self.on_due
 
-    def end(self, rec: Downstream, by: str, phase: str, reason: str) -> None:
-        """End a connection whose last response is in the kernel, as its policy says."""
+    def end(self, rec: Downstream, by: str, phase: str, reason: str, size: int = 0) -> None:
+        """End a connection whose last response, of `size` bytes, is in the kernel, as its policy says."""
         if rec.fd < 0:
             return
+        self._size = size
         rec.why = (by, phase, reason)
         if rec.latch & ERROR:
             self._apply(rec, Event.PEER_RESET)
@@ -112,10 +114,17 @@ class Closer:
     def _begin(self, rec: Downstream, event: Event) -> None:
         lobby = self._lobby
         now = lobby.now
+        rec.linger = Lingering(
+            "timed" if event is Event.END_TIMED else "ack",
+            started=now,
+            last_byte=now,
+            began=rec.since,
+            base=rec.sent - self._size,
+            progress_at=now,
+        )
         rec.since = now
         rec.buf = b""
         rec.exchange = None
-        rec.linger = Lingering("timed" if event is Event.END_TIMED else "ack", now, now, progress_at=now)
         rec.on_event = self._on_linger
         rec.on_due = self._on_due
         try:
@@ -128,7 +137,7 @@ class Closer:
     def on_linger(self, rec: Downstream, events: int) -> None:
         """An event of a lingering client."""
         rec.latch |= events
-        if events & (IN | FIN | ERROR | HUP):
+        if events & NEWS:
             self._drain(rec)
         elif rec.linger is not None and rec.linger.acked_at == inf:
             self._look(rec)

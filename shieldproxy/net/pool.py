@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol
 from shieldproxy.core.address import Address
 from shieldproxy.core.upstreams import UpstreamSpec
 from shieldproxy.net.lobby import READS_A_TURN, Lobby
-from shieldproxy.net.record import ERROR, FIN, HUP, IN, Downstream, Upstream, ignore
+from shieldproxy.net.record import ENDS, HUP, IN, NEWS, Downstream, Upstream, ignore
 from shieldproxy.net.tcpinfo import bound_orphan
 
 AVOID: Final = 2.0
@@ -77,6 +77,8 @@ class Group:
         self.line: OrderedDict[Ticket, None] = OrderedDict()
         self.dropped_idle = 0
         """Idle connections that the server closed or spoke on."""
+        self.surplus = 0
+        """Connections on which more came than the response."""
         self._single = self.servers[0] if len(self.servers) == 1 else None
         self._turn = 0
         self._lobby = lobby
@@ -164,10 +166,13 @@ class Group:
     # giving back
 
     def release(self, up: Upstream) -> None:
-        """Give a connection back that can serve again: to the head of the line, else to the pool."""
+        """Give a connection back that can serve again: to the head of the line, else to the pool.
+
+        What it says beyond its response would be taken for the answer to the next request: where the last
+        read may have left something (IN is latched), it is looked at first.
+        """
         up.exchange = None
-        if up.latch & (FIN | ERROR | HUP):
-            self.drop(up)
+        if up.latch & (IN | ENDS) and not self._silent(up):
             return
         if self.line:
             ticket, _ = self.line.popitem(last=False)
@@ -181,6 +186,22 @@ class Group:
         up.on_event = self._on_pooled
         up.on_due = self._on_pool_due
         self._lobby.arm(up, up.since + self.spec.pool_idle)
+
+    def _silent(self, up: Upstream) -> bool:
+        """Whether a connection has neither ended nor anything to say; if not, it is given up."""
+        if not up.latch & ENDS:
+            try:
+                if up.sock.recv(1, socket.MSG_PEEK):
+                    self.surplus += 1
+                    self.abandon(up)
+                    return False
+            except BlockingIOError:
+                up.latch &= ~IN
+                return True
+            except OSError:
+                up.latch |= HUP
+        self.drop(up)
+        return False
 
     def drop(self, up: Upstream) -> None:
         """Close a leased connection that has nothing unread, and free its place."""
@@ -243,7 +264,7 @@ class Group:
     def on_pooled(self, up: Upstream, events: int) -> None:
         """An idle connection that ends, or speaks unasked, serves nobody any more."""
         up.latch |= events
-        if events & (IN | FIN | ERROR | HUP):
+        if events & NEWS:
             self.dropped_idle += 1
             self._discard(up)
 

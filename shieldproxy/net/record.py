@@ -20,6 +20,10 @@ OUT: Final = EPOLLOUT
 FIN: Final = EPOLLRDHUP
 ERROR: Final = EPOLLERR
 HUP: Final = EPOLLHUP
+ENDS: Final = EPOLLRDHUP | EPOLLERR | EPOLLHUP
+"""Events that say that the other side has ended, in one way or the other."""
+NEWS: Final = EPOLLIN | ENDS
+"""Events that want a read."""
 WATCHED: Final = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
 
 OnEvent: TypeAlias = Callable[[Any, int], None]

@@ -12,7 +12,7 @@ from shieldproxy.core.fields import Fault
 from shieldproxy.core.forward import interim_head
 from shieldproxy.core.head import CHUNKED, UNTIL_CLOSE
 from shieldproxy.net.lobby import CHUNK
-from shieldproxy.net.record import FIN, IN, OUT, Upstream
+from shieldproxy.net.record import IN, OUT
 from shieldproxy.proxy.answer import FITS, compose, forwards_interim, parse
 from shieldproxy.proxy.house import House
 from shieldproxy.proxy.state import Ended, Exchange, Pace, UpstreamClosed, phase_of
@@ -85,7 +85,10 @@ class Download:
             ex.begun = True
         else:
             ex.to_down = b""  # interim responses, whole: a status can still follow
-        self._pace.client_out = self._pace.client_in = self._lobby.now
+        now = self._lobby.now
+        self._pace.client_out = self._pace.client_in = now
+        if ex.resp is not None:
+            self._pace.upstream = now  # it has not been asked for more while the client was waited for
         return True
 
     def _pass_response(self) -> bool:
@@ -117,7 +120,7 @@ class Download:
             ex.to_down = bytes(buffer[sent:count])
             rec.latch &= ~OUT
         if self._left == 0:
-            self._upstream_done(surplus=None)
+            self._upstream_done(surplus=False)
         return True
 
     def take(self, data: bytes) -> None:
@@ -202,7 +205,7 @@ class Download:
         self._closed = True
         self._upstream_done(surplus=False)
 
-    def _upstream_done(self, *, surplus: bool | None) -> None:
+    def _upstream_done(self, *, surplus: bool) -> None:
         """The response has arrived: the upstream is released, whether or not the client has read it."""
         ex = self._ex
         up, group = ex.up, ex.group
@@ -212,10 +215,8 @@ class Download:
         if up is None:
             return
         ex.up = None
-        if surplus is None:
-            surplus = _speaks_on(up)
         if surplus:
-            self._house.counts["surplus"] += 1
+            group.surplus += 1
         if self._closed:
             group.drop(up)
         elif surplus or ex.to_up or self._upload.broken or self._upload.refused or not self._upload.whole:
@@ -224,16 +225,3 @@ class Download:
             group.release(up)
         else:
             group.drop(up)
-
-
-def _speaks_on(up: Upstream) -> bool:
-    """Whether more bytes than announced are there already."""
-    try:
-        data = up.sock.recv(1)
-    except BlockingIOError:
-        return False
-    except OSError:
-        data = b""
-    if not data:
-        up.latch |= FIN
-    return bool(data)

@@ -181,7 +181,7 @@ def finish(house: House, ex: Exchange, ending: Ending) -> None:
     elif ending is SERVED:
         end(house, ex)
     else:
-        house.closer.end(ex.rec, ending.by, "exchange", ending.reason)
+        house.closer.end(ex.rec, ending.by, "exchange", ending.reason, ex.bytes_out)
 
 
 def end(house: House, ex: Exchange) -> None:
@@ -197,7 +197,7 @@ def end(house: House, ex: Exchange) -> None:
         by, reason = "upstream", "early-response" if ex.framing >= 0 else "until-close"
     else:
         by, reason = "proxy", "rule"
-    house.closer.end(ex.rec, by, "exchange", reason)
+    house.closer.end(ex.rec, by, "exchange", reason, ex.bytes_out)
 
 
 def _give_up(house: House, ex: Exchange, exc: Ended) -> None:

@@ -17,7 +17,7 @@ from shieldproxy.core.head import RequestHead, read_request
 from shieldproxy.core.retry import may_retry
 from shieldproxy.net.lobby import CHUNK
 from shieldproxy.net.pool import Grant, Server
-from shieldproxy.net.record import ERROR, FIN, HUP, Downstream, Upstream
+from shieldproxy.net.record import ENDS, ERROR, HUP, IN, NEWS, Downstream, Upstream
 from shieldproxy.proxy import exchange
 from shieldproxy.proxy.answer import FITS, compose, parse
 from shieldproxy.proxy.desk import NEVER, Desk
@@ -42,6 +42,7 @@ class Express(Desk):
         house, lobby = self._house, self._lobby
         now = lobby.now
         rec.state = State.ACTIVE
+        rec.since = now
         rec.on_event = self._on_busy
         rec.due = NEVER
         house.active += 1
@@ -128,16 +129,20 @@ class Express(Desk):
         try:
             data = up.sock.recv(CHUNK)
         except BlockingIOError:
-            up.latch |= events & (FIN | ERROR | HUP)
+            up.latch |= events & ENDS
             return
         except OSError:
             self._upstream_closed(ex, up, "reset")
             return
-        up.latch |= events & (FIN | ERROR | HUP)
+        up.latch |= events & ENDS
         if not data:
             self._upstream_closed(ex, up, "closed")
             return
-        more = len(data) == CHUNK or up.latch & FIN
+        if len(data) == CHUNK:
+            up.latch |= IN  # there may be more, and no edge will say so again
+        elif up.latch:
+            up.latch &= ~IN
+        more = up.latch & NEWS
         if ex.from_up:
             data = ex.from_up + data
         head = ex.head
@@ -179,7 +184,7 @@ class Express(Desk):
             count = -1
         ex.up = None
         if surplus:
-            house.counts["surplus"] += 1
+            ex.group.surplus += 1
             ex.group.abandon(up)
         elif resp.persistent:
             ex.group.release(up)

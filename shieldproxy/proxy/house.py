@@ -29,7 +29,7 @@ CACHED_BLOCKS = 4096
 class Log(Protocol):
     """Where outcomes and receipts go."""
 
-    def exchange(self, ex: Exchange, outcome: str, by: str, phase: str, reason: str) -> None:
+    def exchange(self, ex: Exchange, outcome: str, by: str, phase: str, reason: str, now: float) -> None:
         """Write how an exchange ended."""
 
     def defect(self, exc: Exception) -> None:
@@ -123,7 +123,7 @@ class House:
         rec.exchange = None
         if ex.bell is not None:
             ex.bell.put_away()
-        self.journal.exchange(ex, outcome, by, phase, reason)
+        self.journal.exchange(ex, outcome, by, phase, reason, self.lobby.now)
 
     def fault(self, record: Any, exc: Exception) -> None:
         """A defect of ours, in one record (None: in nobody's): that one ends, the rest goes on."""
@@ -158,6 +158,9 @@ class House:
         return {
             "exchanges": dict(self.lanes),
             "promotions": dict(self.promotions),
-            "pool": {name: {"dropped_idle": group.dropped_idle} for name, group in self.groups.items()},
+            "pool": {
+                name: {"dropped_idle": group.dropped_idle, "surplus": group.surplus}
+                for name, group in self.groups.items()
+            },
             **self.counts,
         }

@@ -14,7 +14,7 @@ from typing import Final
 
 import trio
 
-from shieldproxy.core.closing import vanished
+from shieldproxy.core.closing import stalled_at, vanished
 from shieldproxy.net.record import ERROR, HUP
 from shieldproxy.net.tcpinfo import kernel_facts
 from shieldproxy.proxy.download import Download
@@ -100,8 +100,8 @@ class Relay:
 
     def _judge_reader(self, now: float) -> None:
         """A client that takes nothing: gone, idle for too long, or slow."""
-        timeouts = self._ex.policy.timeouts
-        kernel = kernel_facts(self._ex.rec.sock)
+        ex, timeouts = self._ex, self._ex.policy.timeouts
+        kernel = kernel_facts(ex.rec.sock)
         if kernel is not None:
             if vanished(kernel, timeouts):
                 raise Ended("client", "relay", "vanished")
@@ -109,5 +109,6 @@ class Relay:
                 if self._acked >= 0:
                     self._pace.client_out = now
                 self._acked = kernel.bytes_acked
-        if now >= self._pace.client_out + timeouts.send_idle:
+        taken = kernel.bytes_acked - ex.rec.sent if kernel is not None else 0
+        if now >= stalled_at(self._pace.client_out, ex.started, taken, timeouts):
             raise Ended("client", "relay", "send-idle")

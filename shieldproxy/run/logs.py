@@ -25,6 +25,9 @@ BUFFER: Final = 8 * 1024 * 1024
 EVERY: Final = 0.2
 LAST_WORDS: Final = 2.0
 """Seconds that a log may take at the end."""
+KEPT_TEXTS: Final = 1024
+LONGEST_TEXT: Final = 512
+_THOUSANDTHS: Final = tuple(f".{number:03d}Z" for number in range(1001))
 LEVELS: Final = {"debug": 0, "info": 1, "warning": 2, "error": 3}
 
 
@@ -105,6 +108,19 @@ def _write_all(fd: int, block: bytes) -> None:
         return  # a reader that is gone, a full disk: the log is lost, the service is not
 
 
+class Texts(dict[bytes, str]):
+    """Values that come again and again, decoded; bounded, and forgotten all at once."""
+
+    def __missing__(self, value: bytes) -> str:
+        """Decode a value that was not seen lately."""
+        if len(value) > LONGEST_TEXT:
+            return value.decode("latin-1")
+        if len(self) >= KEPT_TEXTS:
+            self.clear()
+        text = self[value] = value.decode("latin-1")
+        return text
+
+
 class Journal:
     """Writes outcomes, receipts and messages, as `proxy.house.Log` asks for them.
 
@@ -113,13 +129,10 @@ class Journal:
         error: for messages.
         log_format: "json" or "combined".
         level: of messages: "debug", "info", "warning" or "error".
-        clock: the lobby's, in seconds.
     """
 
-    def __init__(
-        self, access: Sink, error: Sink, log_format: str, level: str, clock: Callable[[], float]
-    ) -> None:
-        self._clock = clock
+    def __init__(self, access: Sink, error: Sink, log_format: str, level: str) -> None:
+        self._texts = Texts()
         self.access = access
         self.error = error
         self._json = log_format == "json"
@@ -138,7 +151,7 @@ class Journal:
             self._second = second
             self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
             self._date = formatdate(second, usegmt=True).encode()
-        return f"{self._stamp}.{int((now - second) * 1000):03d}Z"
+        return self._stamp + _THOUSANDTHS[int((now - second) * 1000)]
 
     def date(self) -> bytes:
         """The present second as a Date field has it."""
@@ -147,7 +160,7 @@ class Journal:
 
     # what happened
 
-    def exchange(self, ex: Exchange, outcome: str, by: str, phase: str, reason: str) -> None:
+    def exchange(self, ex: Exchange, outcome: str, by: str, phase: str, reason: str, now: float) -> None:
         """Write how an exchange ended."""
         if not self.access.on:
             return
@@ -159,11 +172,12 @@ class Journal:
             method = target = host = version = agent = ""
             bytes_in = len(rec.buf)
         else:
-            method = head.method.decode("latin-1")
+            texts = self._texts
+            method = texts[head.method]
             target = head.target.decode("latin-1")
-            host = head.host.decode("latin-1")
+            host = texts[head.host]
             version = "1.1" if head.minor else "1.0"
-            agent = head.user_agent.decode("latin-1")
+            agent = texts[head.user_agent]
             bytes_in = head.size + (head.length if ex.whole else ex.body_in if ex.bell is not None else 0)
         self.access.write(
             self._encode(
@@ -172,7 +186,7 @@ class Journal:
                     version, agent, ex.status, outcome, by, phase, reason,
                     ex.route.upstream,
                     server.name if server is not None else "",
-                    bytes_in, ex.bytes_out, round(self._clock() - ex.started, 6), ex.lane, ex.retries,
+                    bytes_in, ex.bytes_out, round(now - ex.started, 6), ex.lane, ex.retries,
                     verdict.rules if verdict is not None else (), ex.id,
                 )
             )

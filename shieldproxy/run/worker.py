@@ -71,11 +71,16 @@ def _open_logs(plan: Plan) -> Journal:
             sinks.append(Sink(where))
         except OSError as exc:
             raise StartFailed(f"cannot write {key} {where}: {exc.strerror}") from exc
-    return Journal(sinks[0], sinks[1], plan.log_format, plan.level, trio.current_time)
+    return Journal(sinks[0], sinks[1], plan.log_format, plan.level)
 
 
 def _room(plan: Plan, journal: Journal) -> tuple[int, int]:
-    """Raise the limit of descriptors and fit max_connections into it."""
+    """Raise the limit of descriptors and fit max_connections into it.
+
+    Returns:
+        How many clients are held at most, and how many descriptors that comes to; the limit itself may be a
+        thousand million in a container.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard == resource.RLIM_INFINITY:
@@ -87,7 +92,8 @@ def _room(plan: Plan, journal: Journal) -> tuple[int, int]:
             f"server.max_connections = {plan.max_connections} does not fit into {hard} descriptors "
             f"({upstreams} for upstreams): {room} are used; raise RLIMIT_NOFILE for more"
         )
-    return min(plan.max_connections, room), hard
+    most = min(plan.max_connections, room)
+    return most, min(hard, most + upstreams + OWN_DESCRIPTORS + RESERVE)
 
 
 class Worker:

@@ -52,7 +52,7 @@ def pipe(tmp_path: Path) -> Iterator[Pipe]:
 
 
 def journal(access: Sink, error: Sink, *, log_format: str = "json", level: str = "info") -> Journal:
-    return Journal(access, error, log_format, level, lambda: 0.0)
+    return Journal(access, error, log_format, level)
 
 
 # rule 8
