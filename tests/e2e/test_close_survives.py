@@ -145,8 +145,13 @@ def test_timed_loses_none_either(module_bench: Bench, build: Callable[[str], Pro
 def test_without_linger_responses_are_lost(
     module_bench: Bench, build: Callable[[str], Proxy], name: str, least: int
 ) -> None:
-    """The proof that the tests above can fail."""
-    assert tries(module_bench, build("off"), CASES[name]) >= least
+    """The proof that the tests above can fail. Each loss is chance: so many in three times 20 tries."""
+    found = 0
+    for _ in range(3):
+        found += tries(module_bench, build("off"), CASES[name])
+        if found >= least:
+            return
+    raise AssertionError(f"{found} lost, {least} expected")
 
 
 def test_a_response_reaches_a_client_that_uploads_first_and_reads_later(

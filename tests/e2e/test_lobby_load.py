@@ -11,18 +11,18 @@ import pytest
 
 from tests.e2e.conftest import Bench, Connect
 from tests.kit.client import Client, request
-from tests.kit.endings import p99, times, whole
+from tests.kit.endings import at_most_twice, p99, side_by_side, times, whole
 from tests.kit.scene import LAST, PATIENT, stage
 from tests.kit.sockets import ESTABLISHED, FIN_WAIT2, cpu_share, descriptors, eventually, of_port
 
 
 @pytest.mark.slow
 def test_a_thousand_waiting_clients_cost_nothing(bench: Bench, connect: Connect) -> None:
-    """250 each fresh, in a head, idle, lingering: no thread, no CPU, and a good client is served at once."""
+    """250 each fresh, in a head, idle, lingering: no thread, no CPU, and a good client is served as ever."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4096)), hard))
     scene = stage(bench, timeouts=PATIENT)
-    proxy = scene.proxy
+    proxy, calm = scene.proxy, stage(bench, timeouts=PATIENT).proxy
     with Client(proxy.address) as first:
         first.ask(request())
     threads = len(list(Path(f"/proc/{proxy.pid}/task").iterdir()))
@@ -38,7 +38,7 @@ def test_a_thousand_waiting_clients_cost_nothing(bench: Bench, connect: Connect)
     assert descriptors(proxy.pid) >= before + 999
     assert cpu_share(proxy.pid) < 0.05
     assert len(list(Path(f"/proc/{proxy.pid}/task").iterdir())) <= threads + 2, "more than those of the log"
-    assert p99(times(proxy.address, 100)) < 0.1
+    at_most_twice(lambda: side_by_side(calm.address, proxy.address, 200))
     for client in clients:
         client.close()
     assert eventually(lambda: descriptors(proxy.pid) <= before + 1, 5.0)
@@ -91,13 +91,11 @@ def test_a_flood_into_a_linger_does_not_slow_the_others(bench: Bench) -> None:
     """
     proxy = stage(bench, timeouts=PATIENT, limits={"linger": "64GiB"}).proxy
     times(proxy.address, 50)
-    tried = []
-    for _ in range(4):
+
+    def flooded() -> tuple[float, float]:
         with running(SINK) as sink, running(FLOOD, sink):
             beside = p99(times(proxy.address, 300))
         with running(FLOOD, proxy.address):
-            within = p99(times(proxy.address, 300))
-        tried.append((beside, within))
-        if within <= 2 * beside:
-            return
-    raise AssertionError(f"p99 with a flood beside us and with one into a linger: {tried}")
+            return beside, p99(times(proxy.address, 300))
+
+    at_most_twice(flooded)

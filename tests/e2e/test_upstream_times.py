@@ -13,6 +13,7 @@ from tests.kit.answers import held, reply
 from tests.kit.client import request
 from tests.kit.link import Turn
 from tests.kit.upstream import Upstream
+from tests.kit.watch import Watch
 
 
 @pytest.fixture
@@ -33,9 +34,9 @@ def full() -> Iterator[str]:
 def test_connect_timeout(make_proxy: MakeProxy, connect: Connect, full: str) -> None:
     proxy = make_proxy({"legacy": {"servers": [full], "connect_timeout": "400ms"}})
     client = connect(proxy)
-    start = time.monotonic()
+    start = Watch()
     got = client.ask(request())
-    assert 0.3 < time.monotonic() - start < 2
+    start.took(0.3, 2)
     assert got.status == 504
     assert got.error == "connection_timeout"
     line = proxy.log_lines(1)[0]
@@ -46,9 +47,9 @@ def test_response_timeout(make_proxy: MakeProxy, upstream: Upstream, connect: Co
     release = threading.Event()
     upstream.then(held(release, b""))
     proxy = make_proxy({"legacy": {"servers": [upstream.address], "response_timeout": "400ms"}})
-    start = time.monotonic()
+    start = Watch()
     got = connect(proxy).ask(request(method="POST", body=b"x"))
-    assert 0.3 < time.monotonic() - start < 2
+    start.took(0.3, 2)
     assert got.status == 504
     release.set()
     assert upstream.links[0].ended.wait(5), "a late answer must not find a pooled connection"
@@ -90,12 +91,12 @@ def test_interim_responses_are_no_progress(
     upstream.then(story)
     proxy = make_proxy({"legacy": {"servers": [upstream.address], "response_timeout": "500ms"}})
     client = connect(proxy)
-    start = time.monotonic()
+    start = Watch()
     client.send(request())
     while (head := client.response_head()).status == 102:
         pass
     assert head.status == 504
-    assert time.monotonic() - start < 1.6
+    start.took(0, 1.6)
 
 
 def test_a_slow_upload_is_progress(make_proxy: MakeProxy, upstream: Upstream, connect: Connect) -> None:
@@ -118,8 +119,8 @@ def test_a_silent_server_does_not_stop_the_others(bench: Bench, connect: Connect
     for client in waiting:
         client.send(request("/deaf"))
     deaf.until(lambda: len(deaf.requests) >= 32, "a full server")
-    start = time.monotonic()
+    start = Watch()
     assert connect(proxy).ask(request("/good")).status == 200
-    assert time.monotonic() - start < 1
+    start.took(0, 1)
     release.set()
     assert [client.response().status for client in waiting] == [200] * 40
