@@ -146,6 +146,22 @@ def test_a_response_on_its_way_is_not_lost(bench: Bench, connect: Connect) -> No
     ends(scene.proxy, 4.5)
 
 
+def test_a_kept_connection_with_an_unread_response_is_not_cut_off(bench: Bench, connect: Connect) -> None:
+    """It is idle for us, but not for the client, which reads later than fin_wait_1."""
+    scene = stage(bench, server={"drain_timeout": "5s"}, timeouts={**PATIENT, "fin_wait_1": "500ms"})
+    scene.upstream.on("/page", page(14_000))
+    client = connect(scene.proxy, rcvbuf=4096).send(request("/page"))
+    assert eventually(lambda: unread(client.sock))
+    scene.proxy.signal(signal.SIGTERM)
+    assert eventually(lambda: refused(scene.proxy))
+    time.sleep(1.5)  # the reader's pause
+    got = whole(client)
+    assert got is not None
+    assert len(got.body) == 14_000
+    client.close()
+    assert ends(scene.proxy, 6) < 5.5
+
+
 def test_an_upload_in_progress_is_finished(bench: Bench, connect: Connect) -> None:
     """A body half sent when TERM comes is still taken and answered."""
     scene = scene_of(bench)

@@ -46,6 +46,20 @@ def test_a_burst_pays_for_a_pause_in_a_linger(bench: Bench) -> None:
     assert receipt(proxy, client)["acknowledged"] is True
 
 
+def test_keep_alive_does_not_cut_off_what_is_undelivered(bench: Bench) -> None:
+    """The rest of a response lies in our kernel when keep_alive ends the connection: it is delivered first.
+
+    Seen with curl --limit-rate 20k, which lost its last 15 kB to TCP_USER_TIMEOUT behind our FIN.
+    """
+    upstream = bench.upstream()
+    upstream.on("/page", page(320_000))
+    timeouts = {"keep_alive": "300ms", "send_idle": "1s", "fin_wait_1": "1s"}
+    proxy = bench.proxy(upstream, timeouts=timeouts)
+    with Client(proxy.address, rcvbuf=8192) as client:
+        client.send(request("/page"))
+        assert burst_then_pause(client, 280_000, 4.0) > 320_000
+
+
 SLOW = 520_000
 """At 20 kB/s this takes 26 s, more than any default of a second's kind would allow."""
 FETCHED: dict[str, list[int]] = {}
