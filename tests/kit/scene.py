@@ -12,7 +12,14 @@ from tests.kit.proxy import Proxy
 from tests.kit.sockets import CLOSE_WAIT, ESTABLISHED, Row, eventually, facing, gone, held_by, of_port, table
 from tests.kit.upstream import Upstream
 
-PATIENT = {"head": "20s", "keep_alive": "20s", "linger_gap": "20s", "linger_total": "30s", "send_idle": "20s"}
+PATIENT = {
+    "head": "20s",
+    "keep_alive": "20s",
+    "body_idle": "20s",
+    "linger_gap": "20s",
+    "linger_total": "30s",
+    "send_idle": "20s",
+}
 """For tests in which nobody shall leave by a deadline."""
 LAST = request("/", fields=["Connection: close"])
 BIG = 14_000

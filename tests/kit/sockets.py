@@ -66,8 +66,11 @@ def table(pid: int | None = None) -> list[Row]:
     """Read every TCP socket of the network namespace that the process (this one by default) lives in."""
     rows = []
     for name in ("tcp", "tcp6"):
-        path = Path(f"/proc/{pid or os.getpid()}/net/{name}")
-        for line in path.read_text(encoding="ascii").splitlines()[1:]:
+        try:
+            text = Path(f"/proc/{pid or os.getpid()}/net/{name}").read_text(encoding="ascii")
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # the process has ended: it holds nothing
+        for line in text.splitlines()[1:]:
             word = line.split()
             unsent, _, unread = word[4].partition(":")
             rows.append(
