@@ -203,6 +203,9 @@ def _check_route(route: Placed[RouteTable], listens: set[str], merged: Merged, f
     if table.listen is not None and table.listen not in listens:
         wrong = f"{configtypes.quoted(table.listen)} is not in server.listen{guess(table.listen, listens)}"
         faults.add(where.at("listen"), wrong, either(f'"{text}"' for text in sorted(listens)))
+    if table.request_id is not None and table.request_id.lower() in configtypes.FORWARDING | {"host", "date"}:
+        wrong = f"{configtypes.quoted(table.request_id)} has a meaning of its own"
+        faults.add(where.at("request_id"), wrong, 'a field for ids alone, such as "X-Request-Id"')
     for key, headers, refused in (
         ("request_headers", table.request_headers, configtypes.FORWARDING),
         ("response_headers", table.response_headers, frozenset({"via"})),

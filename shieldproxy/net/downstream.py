@@ -12,11 +12,12 @@ from collections.abc import Callable
 from typing import Final
 
 from shieldproxy.core.closing import Event, State
-from shieldproxy.core.head import end_of_head, skip_blank
+from shieldproxy.core.head import end_of_head, skip_blank, too_long
 from shieldproxy.core.policy import Policy
 from shieldproxy.net.linger import Closer
 from shieldproxy.net.lobby import CHUNK, Lobby
 from shieldproxy.net.record import ENDS, IN, NEWS, Door, Downstream
+from shieldproxy.net.tcpinfo import unsent_or_unacked
 
 BLANKS: Final = 64
 """Blank lines before a request line are skipped up to so many bytes (RFC 9112 section 2.2)."""
@@ -75,8 +76,7 @@ class Clients:
             self._closer.leave(rec, Event.PEER_RESET, "client", rec.phase, "reset")
             return
         if not data:
-            phase = rec.phase
-            self._closer.leave(rec, Event.PEER_FIN, "client", phase, "fin-in-head" if rec.buf else "fin")
+            self._part(rec, Event.PEER_FIN, "client", "fin-in-head" if rec.buf else "fin")
             return
         rec.got += len(data)
         if len(data) == CHUNK:
@@ -182,10 +182,19 @@ class Clients:
         if data:
             self.on_waiting(rec, IN)
             return
-        self._closer.leave(rec, event, "proxy", rec.phase, reason)
+        self._part(rec, event, "proxy", reason)
+
+    def _part(self, rec: Downstream, event: Event, by: str, reason: str) -> None:
+        """End a waiting client; one that has yet to take its last response is lingered for."""
+        phase = rec.phase
+        if rec.served and not rec.door.unix and unsent_or_unacked(rec.sock):
+            rec.state = State.ACTIVE
+            self._closer.end(rec, by, phase, reason)
+        else:
+            self._closer.leave(rec, event, by, phase, reason)
 
 
 def _too_large(buf: bytes | bytearray, limit: int) -> tuple[int, str]:
     """Which part of a head is too large: the target (414) or the fields (431)."""
-    line = buf.find(b"\n", 0, limit)
-    return (414, "target-long") if line < 0 else (431, "head-large")
+    fault = too_long(buf[:limit])
+    return fault.status, fault.reason

@@ -69,7 +69,15 @@ class Closer:
         self._on_due = self.on_due
 
     def end(self, rec: Downstream, by: str, phase: str, reason: str, size: int = 0) -> None:
-        """End a connection whose last response, of `size` bytes, is in the kernel, as its policy says."""
+        """End a connection whose last response is in the kernel, as its policy says.
+
+        Args:
+            rec: the connection.
+            by: who ends it.
+            phase: where.
+            reason: why.
+            size: bytes of that response; 0 if it is not known, then all of the connection counts.
+        """
         if rec.fd < 0:
             return
         self._size = size
@@ -118,8 +126,8 @@ class Closer:
             "timed" if event is Event.END_TIMED else "ack",
             started=now,
             last_byte=now,
-            began=rec.since,
-            base=rec.sent - self._size,
+            began=rec.since if self._size else rec.born,
+            base=rec.sent - self._size if self._size else 0,
             progress_at=now,
         )
         rec.since = now
@@ -224,11 +232,13 @@ class Closer:
         lobby = self._lobby
         seconds = int(min(rec.policy.timeouts.linger_kernel, 3600))
 
+        timeouts = rec.policy.timeouts
+
         def close(sock: socket.socket) -> None:
             set_linger(sock, max(1, seconds))
             if not self._close_blocking(sock):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\0" * 8)
-                sock.close()
+                _orphan(sock, timeouts.fin_wait_1, timeouts.fin_wait_2)
 
         lobby.epoll.unregister(rec.fd)
         self._finish(rec, event, close)

@@ -42,12 +42,6 @@ def bind(address: Address) -> socket.socket:
         return _bind_unix(address)
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
-        if address.is_name:
-            family, _, _, _, where = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[
-                0
-            ]
-        else:
-            where = (address.host, address.port)
         sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     except OSError as exc:
         raise BindFailed(f"cannot listen on {address}: {exc.strerror or exc}") from exc
@@ -57,7 +51,7 @@ def bind(address: Address) -> socket.socket:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)
-        sock.bind(where)
+        sock.bind((address.host, address.port))
         sock.listen(BACKLOG)
     except OSError as exc:
         sock.close()

@@ -73,8 +73,8 @@ class Lobby:
         fd = record.fd
         if fd >= len(self._records):
             self._records.extend([None] * (fd + 1 - len(self._records)))
-        self._records[fd] = record
         self.epoll.register(fd, events)
+        self._records[fd] = record
 
     def close(self, record: Record, how: Callable[[socket.socket], None] | None = None) -> None:
         """Forget a record now, and close its socket as soon as no batch can name its descriptor.
@@ -147,6 +147,11 @@ class Lobby:
             if record.due <= now:  # an earlier one of this list may have moved it
                 record.due = inf
                 self.guard(record, record.on_due, record)
+
+    def tick(self) -> float:
+        """Read the clock; for tasks, whose steps no batch begins."""
+        self.now = now = self.clock()
+        return now
 
     # events
 

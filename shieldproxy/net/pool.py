@@ -108,15 +108,14 @@ class Group:
         up.due = inf
         up.on_event = ignore
 
-    def enter(self, ticket: Ticket, *, shun: Server | None = None) -> Grant | None:
+    def enter(self, ticket: Ticket) -> Grant | None:
         """Return a connection or a place at a server; None: the ticket now stands in the line.
 
         Args:
             ticket: its `grant` is called later, if it has to wait.
-            shun: a server to pass over, since it has just failed.
         """
         if not self.line:
-            server = self._least(idle_only=False, shun=shun)
+            server = self._least(idle_only=False)
             if server is not None:
                 if server.idle:
                     return self._lease(server)
@@ -140,7 +139,7 @@ class Group:
         """Leave the line."""
         self.line.pop(ticket, None)
 
-    def _least(self, *, idle_only: bool, shun: Server | None = None) -> Server | None:
+    def _least(self, *, idle_only: bool) -> Server | None:
         """The server with the fewest leases among those that can take one; ties go round."""
         now, most = self._lobby.now, self.spec.max_connections
         best: Server | None = None
@@ -150,7 +149,7 @@ class Group:
         for index in range(count):
             server = self.servers[(self._turn + index) % count]
             if server.idle or (not idle_only and server.open < most):
-                key = (server.avoid_until > now or server is shun, server.leased)
+                key = (server.avoid_until > now, server.leased)
                 if best is None or key < best_key:
                     best, best_key = server, key
         if idle_only and best is not None and not best.idle:

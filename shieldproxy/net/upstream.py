@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+from collections.abc import Callable
 from typing import Any, Final
 
 import trio
@@ -12,12 +13,14 @@ from shieldproxy.net.lobby import Lobby
 from shieldproxy.net.pool import AVOID, Server
 from shieldproxy.net.record import ERROR, HUP, OUT, Upstream
 
+BACKLOG_FULL: Final = 0.05
+"""Seconds between two tries at a unix socket that has no room in its backlog."""
 KEEP_NAME: Final = 10.0
 """Seconds for which the addresses of a name are used again."""
 
 
 class ConnectFailed(Exception):
-    """No connection; `reason` is "refused", "timeout", "unresolved" or "unreachable"."""
+    """No connection; `reason` is "refused", "timeout", "unresolved", "unreachable" or "unwanted"."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -25,7 +28,9 @@ class ConnectFailed(Exception):
         self.detail = detail
 
 
-async def connect(lobby: Lobby, bell: Bell, server: Server, deadline: float) -> Upstream:
+async def connect(
+    lobby: Lobby, bell: Bell, server: Server, deadline: float, unwanted: Callable[[], bool]
+) -> Upstream:
     """Connect to a server, trying each address of its name.
 
     Args:
@@ -33,20 +38,28 @@ async def connect(lobby: Lobby, bell: Bell, server: Server, deadline: float) -> 
         bell: the caller's.
         server: where a place was granted.
         deadline: in seconds of the lobby's clock, for all of it.
+        unwanted: asked whenever the bell rings; True gives up.
 
     Raises:
         ConnectFailed: with the reason of the last address tried.
     """
     failure = ConnectFailed("unresolved", f"{server.name} has no address")
     try:
-        for family, address in await _addresses(lobby, server, deadline):
+        addresses = await _addresses(lobby, server, deadline)
+        for left, (family, address) in zip(range(len(addresses), 0, -1), addresses, strict=True):
+            now = lobby.tick()
+            until = now + (deadline - now) / left
             try:
-                return await _connect_one(lobby, bell, server, family, address, deadline)
+                return await _connect_one(lobby, bell, server, family, address, until, unwanted)
             except ConnectFailed as exc:
                 failure = exc
+                if unwanted():
+                    break
     except ConnectFailed as exc:
         failure = exc
-    server.avoid_until = lobby.now + AVOID
+    if unwanted():
+        raise failure
+    server.avoid_until = lobby.tick() + AVOID
     raise failure
 
 
@@ -75,7 +88,13 @@ async def _addresses(lobby: Lobby, server: Server, deadline: float) -> tuple[tup
 
 
 async def _connect_one(
-    lobby: Lobby, bell: Bell, server: Server, family: int, address: Any, deadline: float
+    lobby: Lobby,
+    bell: Bell,
+    server: Server,
+    family: int,
+    address: Any,
+    deadline: float,
+    unwanted: Callable[[], bool],
 ) -> Upstream:
     try:
         sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -83,7 +102,8 @@ async def _connect_one(
         raise ConnectFailed("unreachable", exc.strerror or str(exc)) from exc
     if family != socket.AF_UNIX:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    code = sock.connect_ex(address)
+    while (code := sock.connect_ex(address)) == errno.EAGAIN and lobby.tick() < deadline and not unwanted():
+        await bell.wait(min(deadline, lobby.now + BACKLOG_FULL))  # a unix socket does not wait by itself
     if code not in (0, errno.EINPROGRESS):
         sock.close()
         raise ConnectFailed(_reason(code), f"{server.name}: {os.strerror(code)}")
@@ -96,7 +116,10 @@ async def _connect_one(
     lobby.add(up)
     try:
         while code and not up.latch & (OUT | ERROR | HUP):
-            if not await bell.wait(deadline) and lobby.now >= deadline:
+            rung = await bell.wait(deadline)
+            if unwanted():
+                raise ConnectFailed("unwanted", f"{server.name}: nobody waits for it any more")
+            if not rung and lobby.now >= deadline:
                 raise ConnectFailed("timeout", f"{server.name}: not connected within the connect_timeout")
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
@@ -111,4 +134,4 @@ async def _connect_one(
 def _reason(code: int) -> str:
     if code in (errno.ECONNREFUSED, errno.ENOENT):
         return "refused"
-    return "timeout" if code == errno.ETIMEDOUT else "unreachable"
+    return "timeout" if code in {errno.ETIMEDOUT, errno.EAGAIN} else "unreachable"

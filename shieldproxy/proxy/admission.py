@@ -11,12 +11,13 @@ from typing import Final
 from shieldproxy.core.closing import Event, State
 from shieldproxy.core.eviction import NEVER, rank
 from shieldproxy.net.downstream import Clients
-from shieldproxy.net.record import Door, Downstream
+from shieldproxy.net.record import Door, Downstream, has_input
+from shieldproxy.net.tcpinfo import unsent_or_unacked
 from shieldproxy.proxy.express import Express
 from shieldproxy.proxy.house import House
 
 RESERVE: Final = 256
-"""Places beyond max_connections, for those who are refused."""
+"""Places beyond max_connections, for those who are refused; fewer where descriptors are few."""
 SCAN_EVERY: Final = 0.05
 """Seconds between two looks over all connections when there are many."""
 MANY: Final = 1000
@@ -25,11 +26,12 @@ MANY: Final = 1000
 class Gate:
     """Counts the clients of one worker and keeps them within max_connections."""
 
-    def __init__(self, house: House, clients: Clients, express: Express, most: int) -> None:
+    def __init__(self, house: House, clients: Clients, express: Express, most: int, reserve: int) -> None:
         self._house = house
         self._clients = clients
         self._express = express
         self._most = most
+        self._reserve = reserve
         self._candidates: list[tuple[int, float, Downstream]] = []
         self._scanned = -1.0
 
@@ -37,7 +39,7 @@ class Gate:
         """Take a client in, if need be in the place of another."""
         house = self._house
         refuse = house.held >= self._most and not self._evict()
-        if refuse and house.held >= self._most + RESERVE:
+        if refuse and house.held >= self._most + self._reserve:
             house.counts["turned_away"] += 1
             sock.close()
             return
@@ -52,13 +54,16 @@ class Gate:
         """Free one place; False if nobody can be asked to leave."""
         house = self._house
         now = house.lobby.now
-        if not self._candidates:
-            if house.held > MANY and now < self._scanned + SCAN_EVERY:
+        fresh = now < self._scanned + SCAN_EVERY
+        if not (self._candidates and fresh):
+            if house.held > MANY and fresh:
                 return False
             self._scan(now)
         while self._candidates:
             place, since, rec = self._candidates.pop()
-            if rec.fd >= 0 and rec.since == since and self._rank(rec, now) <= place:
+            if rec.fd >= 0 and rec.since == since and self._rank(rec, now) <= place and not _owes(rec):
+                if rec.phase == "idle" and has_input(rec):
+                    continue  # its next request has come
                 house.counts["evicted"] += 1
                 house.closer.leave(rec, Event.EVICTED, "proxy", rec.phase, "evicted")
                 return True
@@ -84,6 +89,13 @@ class Gate:
         )
 
 
+def _owes(rec: Downstream) -> bool:
+    """Whether a client that waits has yet to take its last response."""
+    return (
+        rec.state is State.IDLE and rec.served > 0 and not rec.door.unix and unsent_or_unacked(rec.sock) > 0
+    )
+
+
 def house_clients(house: House) -> list[Downstream]:
     """Every client's record that is held."""
     return [rec for rec in house.lobby.all() if isinstance(rec, Downstream)]
@@ -98,12 +110,14 @@ def dismiss_waiting(house: House, clients: Clients) -> None:
 
 def unfinished(house: House) -> int:
     """How many connections a drain still waits for."""
-    return house.active + sum(1 for rec in house_clients(house) if rec.state is not State.IDLE or rec.buf)
+    clients = house_clients(house)
+    gone = house.active - sum(1 for rec in clients if rec.exchange is not None)
+    return gone + sum(1 for rec in clients if rec.state is not State.IDLE or rec.buf)
 
 
 def stop_all(house: House) -> None:
     """End whatever is left, at once (the drain's end)."""
     for rec in house_clients(house):
-        house.closer.leave(rec, Event.STOPPED, "proxy", rec.phase, "drain-timeout")
+        house.cut_off(rec, "drain-timeout", 503)
     for group in house.groups.values():
         group.close_idle()

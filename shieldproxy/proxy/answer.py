@@ -29,6 +29,13 @@ def may_keep(house: House, ex: Exchange) -> bool:
     return head.minor == 0 or ex.policy.request_version is None
 
 
+def _connection(ex: Exchange) -> bytes:
+    """What our Connection field says; an HTTP/1.1 client takes silence for persistence."""
+    if not ex.keep:
+        return b"close"
+    return b"keep-alive" if ex.head.minor == 0 or ex.policy.response_version is not None else b""
+
+
 def parse(ex: Exchange, data: bytes, method: bytes) -> tuple[ResponseHead, int] | Fault | None:
     """Read a response head at the start of `data`.
 
@@ -72,13 +79,12 @@ def compose(house: House, ex: Exchange, head: RequestHead, resp: ResponseHead, *
     ex.keep = keep
     ex.framing = framing
     ex.status = resp.status
-    connection = b"close" if not keep else b"keep-alive" if head.minor == 0 or old else b""
     out = forward.response_head(
         resp,
         ex.route,
         minor10=old,
         framing=framing,
-        connection=connection,
+        connection=_connection(ex),
         date=b"" if resp.date else house.journal.date(),
         request_id=ex.id.encode() if ex.id else None,
     )
@@ -92,15 +98,12 @@ def refusal(
     """Return an answer of our own and note it in the exchange. `ex.keep` is the caller's to set before."""
     head = ex.head
     old = ex.policy.response_version is not None
-    connection = b"close"
-    if ex.keep:
-        connection = b"keep-alive" if old or (head.minor == 0) else b""
     ex.status = status
     out = forward.own_response(
         status,
         reason,
         detail,
-        connection=connection,
+        connection=_connection(ex),
         date=house.journal.date(),
         head_only=head.method == b"HEAD",
         minor10=old,
@@ -115,12 +118,17 @@ def options(house: House, ex: Exchange) -> bytes:
     ex.keep = ex.keep and may_keep(house, ex)
     ex.status = 200
     out = forward.own_options(
-        connection=b"" if ex.keep else b"close",
+        connection=_connection(ex),
         date=house.journal.date(),
         minor10=ex.policy.response_version is not None,
     )
     ex.head_out += len(out)
     return out
+
+
+def may_continue(ex: Exchange) -> bool:
+    """Whether the client waits for a 100, and may be sent one (RFC 9110 section 10.1.1: not in HTTP/1.0)."""
+    return ex.head.expect and not speaks_10(ex, ex.head) and ex.policy.response_version is None
 
 
 def forwards_interim(ex: Exchange, head: RequestHead, status: int) -> bool:

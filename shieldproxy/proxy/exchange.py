@@ -11,7 +11,7 @@ from typing import Any, Final
 from shieldproxy.core.closing import Event
 from shieldproxy.core.retry import may_retry
 from shieldproxy.net.pool import Grant, Server
-from shieldproxy.net.record import ERROR, FIN, HUP, IN, OUT, Upstream
+from shieldproxy.net.record import ERROR, FIN, HUP, IN, OUT, Upstream, has_input
 from shieldproxy.net.upstream import ConnectFailed, connect
 from shieldproxy.proxy.answer import may_keep, refusal
 from shieldproxy.proxy.house import House
@@ -44,6 +44,7 @@ async def serve(house: House, ex: Exchange, ending: Ending | None = None) -> Non
         ex: from the express lane, with all that was read and written so far.
         ending: known already if only bytes for the client are left.
     """
+    house.lobby.tick()
     try:
         if ending is None:
             ending = await _answer(house, ex)
@@ -77,7 +78,7 @@ async def _answer(house: House, ex: Exchange) -> Ending:
     except Ended as exc:
         if exc.status < 400 or exc.status == 499 or ex.begun or ex.rec.latch & (ERROR | HUP):
             raise
-        _leave_upstream(ex)
+        _let_go(ex)  # now, and not when the client has read: nobody waits for a slow one's place
         ex.resp, ex.head_out = None, 0
         ex.keep = ex.whole and may_keep(house, ex)
         ex.to_down = refusal(
@@ -141,6 +142,10 @@ async def _lease(house: House, ex: Exchange) -> None:
     ex.to_up = ex.request
 
 
+def _is_gone(ex: Exchange) -> bool:
+    return bool(ex.rec.latch & (ERROR | HUP))
+
+
 async def _connect(house: House, ex: Exchange, place: Server) -> Upstream:
     """Connect to the server, or to another one of the upstream if it cannot be reached."""
     group, lobby = ex.group, house.lobby
@@ -150,8 +155,12 @@ async def _connect(house: House, ex: Exchange, place: Server) -> Upstream:
         ex.server = place
         tried += 1
         try:
-            up = await connect(lobby, ex.bell, place, lobby.clock() + group.spec.connect_timeout)
+            up = await connect(
+                lobby, ex.bell, place, lobby.clock() + group.spec.connect_timeout, lambda: _is_gone(ex)
+            )
         except ConnectFailed as exc:
+            if _is_gone(ex):
+                raise Ended("client", "connect", "reset", 499) from exc
             other = group.place(shun=place) if tried < len(group.servers) else None
             ex.place = other
             group.free(place)
@@ -176,16 +185,25 @@ def refused(by: str, phase: str, reason: str) -> Ending:
 def finish(house: House, ex: Exchange, ending: Ending) -> None:
     """The last byte for the client is in its socket: into the books, and on or off with the connection."""
     house.conclude(ex, ending.outcome, ending.by, ending.phase, ending.reason)
-    if ex.keep and not house.draining:
-        house.go_on(ex.rec)
-    elif ending is SERVED:
+    if ending is SERVED:
         end(house, ex)
-    else:
+    elif not _goes_on(house, ex):
         house.closer.end(ex.rec, ending.by, "exchange", ending.reason, ex.bytes_out)
 
 
+def _goes_on(house: House, ex: Exchange) -> bool:
+    """Hand the connection on to its next request, if there may be one."""
+    rec = ex.rec
+    if not ex.keep or house.draining or (rec.latch & FIN and not rec.buf and not has_input(rec)):
+        return False
+    house.go_on(rec)
+    return True
+
+
 def end(house: House, ex: Exchange) -> None:
-    """A response is out, and the connection ends: say by whose wish."""
+    """A response is out: on with the connection, or its end, and by whose wish."""
+    if _goes_on(house, ex):
+        return
     head = ex.head
     if ex.rec.latch & FIN:
         by, reason = "client", "half-close"

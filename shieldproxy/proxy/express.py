@@ -17,7 +17,7 @@ from shieldproxy.core.head import RequestHead, read_request
 from shieldproxy.core.retry import may_retry
 from shieldproxy.net.lobby import CHUNK
 from shieldproxy.net.pool import Grant, Server
-from shieldproxy.net.record import ENDS, ERROR, HUP, IN, NEWS, Downstream, Upstream
+from shieldproxy.net.record import ENDS, ERROR, FIN, HUP, IN, NEWS, Downstream, Upstream
 from shieldproxy.proxy import exchange
 from shieldproxy.proxy.answer import FITS, compose, parse
 from shieldproxy.proxy.desk import NEVER, Desk
@@ -190,15 +190,24 @@ class Express(Desk):
             ex.group.release(up)
         else:
             ex.group.drop(up)
+        try:
+            self._answered(ex, resp, out, count)
+        except Exception as exc:  # noqa: BLE001 - from here on it is the client's record, not the upstream's
+            house.fault(rec, exc)
+
+    def _answered(self, ex: Exchange, resp: Any, out: bytes, count: int) -> None:
+        """The upstream is out of it: into the books, and on or off with the client."""
+        house, rec = self._house, ex.rec
         if count < 0:
             self.client_reset(ex)
             return
         ex.bytes_out = count
         if count < len(out):
+            ex.resp = resp
             self.promote(ex, "slow-reader", to_down=memoryview(out)[count:], ending=exchange.SERVED)
             return
         house.conclude(ex, "served", "upstream", "relay", "done")
-        if ex.keep and not house.draining:
+        if ex.keep and not house.draining and not rec.latch & FIN:
             house.go_on(rec)
         else:
             exchange.end(house, ex)

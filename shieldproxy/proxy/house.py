@@ -24,6 +24,7 @@ from shieldproxy.net.record import Downstream, Record, Upstream
 from shieldproxy.proxy.state import Exchange
 
 CACHED_BLOCKS = 4096
+DEFECT = "internal-error"
 
 
 class Log(Protocol):
@@ -131,27 +132,27 @@ class House:
         try:
             if isinstance(record, Upstream):
                 if record.exchange is not None:
-                    self._forsake(record.exchange.rec)
+                    self.cut_off(record.exchange.rec, DEFECT, 500)
                 record.server.group.forget(record)
             elif isinstance(record, Downstream):
-                self._forsake(record)
+                self.cut_off(record, DEFECT, 500)
         except Exception as again:  # noqa: BLE001 - the end of the line: nothing may stop the worker
             self.journal.defect(again)
         if isinstance(record, Record):
             self.lobby.close(record)
 
-    def _forsake(self, rec: Downstream) -> None:
-        """End a client's connection, with whatever it holds."""
-        ex = rec.exchange
+    def cut_off(self, rec: Downstream, reason: str, status: int) -> None:
+        """End a client's connection at once, with whatever it holds, and say so in outcome and receipt."""
+        ex, phase = rec.exchange, rec.phase
         if ex is not None:
             up, ex.up = ex.up, None
             ex.group.quit(ex)
             if up is not None:
                 ex.group.abandon(up)
-            ex.status = ex.status or 500
-            self.conclude(ex, "aborted", "proxy", "internal", "internal-error")
+            ex.status = ex.status or status
+            self.conclude(ex, "aborted", "proxy", phase, reason)
         if rec.state not in FINAL:
-            self.closer.leave(rec, Event.STOPPED, "proxy", rec.phase, "internal-error")
+            self.closer.leave(rec, Event.STOPPED, "proxy", phase, reason)
 
     def snapshot(self) -> dict[str, Any]:
         """The counters, as plain values."""

@@ -17,6 +17,7 @@ import trio
 from shieldproxy.core.closing import stalled_at, vanished
 from shieldproxy.net.record import ERROR, HUP
 from shieldproxy.net.tcpinfo import kernel_facts
+from shieldproxy.proxy.answer import may_continue
 from shieldproxy.proxy.download import Download
 from shieldproxy.proxy.house import House
 from shieldproxy.proxy.state import Ended, Exchange, Pace, phase_of
@@ -42,7 +43,7 @@ class Relay:
     async def run(self) -> None:
         """Relay until the client's socket has taken the last byte of the response."""
         ex, download = self._ex, self._download
-        if ex.head.expect and not self._upload.whole and not ex.rec.buf and not ex.continued:
+        if may_continue(ex) and not self._upload.whole and not ex.rec.buf and not ex.continued:
             ex.continued = True
             ex.to_down = CONTINUE
         if ex.resp is not None or ex.from_up:

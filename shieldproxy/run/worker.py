@@ -51,7 +51,7 @@ def main(plan: Plan, ready: Ready | None = None) -> int:
         StartFailed: an address or a log file is not to be had.
     """
     journal = _open_logs(plan)
-    most, descriptors = _room(plan, journal)
+    most, reserve, descriptors = _room(plan, journal)
     sockets: list[socket.socket] = []
     try:
         sockets.extend(bind(address) for address in plan.listen)
@@ -59,7 +59,7 @@ def main(plan: Plan, ready: Ready | None = None) -> int:
         for sock in sockets:
             sock.close()
         raise StartFailed(str(exc)) from exc
-    worker = Worker(plan, journal, sockets, most, descriptors)
+    worker = Worker(plan, journal, sockets, most, reserve, descriptors)
     trio.run(worker.serve, ready)
     return 0
 
@@ -74,38 +74,46 @@ def _open_logs(plan: Plan) -> Journal:
     return Journal(sinks[0], sinks[1], plan.log_format, plan.level)
 
 
-def _room(plan: Plan, journal: Journal) -> tuple[int, int]:
+def _room(plan: Plan, journal: Journal) -> tuple[int, int, int]:
     """Raise the limit of descriptors and fit max_connections into it.
 
     Returns:
-        How many clients are held at most, and how many descriptors that comes to; the limit itself may be a
-        thousand million in a container.
+        How many clients are held at most, how many more may be refused at a time, and how many descriptors
+        that comes to; the limit itself may be a thousand million in a container.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard == resource.RLIM_INFINITY:
         hard = plan.max_connections * 2 + 65536
     upstreams = sum(len(spec.servers) * spec.max_connections for spec in plan.upstreams.values())
-    room = max(1, hard - upstreams - OWN_DESCRIPTORS - min(RESERVE, hard // 8))
+    reserve = min(RESERVE, hard // 8)
+    room = max(1, hard - upstreams - OWN_DESCRIPTORS - reserve)
     if plan.max_connections > room:
         journal.warn(
             f"server.max_connections = {plan.max_connections} does not fit into {hard} descriptors "
             f"({upstreams} for upstreams): {room} are used; raise RLIMIT_NOFILE for more"
         )
     most = min(plan.max_connections, room)
-    return most, min(hard, most + upstreams + OWN_DESCRIPTORS + RESERVE)
+    return most, reserve, min(hard, most + upstreams + OWN_DESCRIPTORS + reserve)
 
 
 class Worker:
     """Puts the parts together and runs them."""
 
     def __init__(
-        self, plan: Plan, journal: Journal, sockets: list[socket.socket], most: int, descriptors: int
+        self,
+        plan: Plan,
+        journal: Journal,
+        sockets: list[socket.socket],
+        most: int,
+        reserve: int,
+        descriptors: int,
     ) -> None:
         self._plan = plan
         self._journal = journal
         self._sockets = sockets
         self._most = most
+        self._reserve = reserve
         self._descriptors = descriptors
         self._kernel_closes = 0
 
@@ -118,7 +126,7 @@ class Worker:
         express = Express(house)
         self.clients = clients = Clients(lobby, closer, house.rules.at_accept, express.begin, express.fault)
         house.go_on = clients.go_on
-        gate = Gate(house, clients, express, self._most)
+        gate = Gate(house, clients, express, self._most, self._reserve)
         listeners = [
             Listener(lobby, sock, str(address), gate.welcome, journal.warn)
             for sock, address in zip(self._sockets, plan.listen, strict=True)
@@ -138,6 +146,7 @@ class Worker:
             await self._drained.wait()
             exchanges.cancel_scope.cancel()
             always.cancel_scope.cancel()
+        lobby.tick()
         stop_all(house)
         journal.counters(house.snapshot())
         await journal.finish()
@@ -160,6 +169,7 @@ class Worker:
     async def _drain(self, listeners: list[Listener]) -> None:
         house, seconds = self.house, self._plan.drain_timeout
         house.draining = True
+        self.lobby.tick()
         for listener in listeners:
             listener.close()
         dismiss_waiting(house, self.clients)

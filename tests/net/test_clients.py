@@ -72,8 +72,8 @@ def test_each_byte_of_a_dripped_head_is_scanned_once(house: Rig, monkeypatch: py
     ("data", "fault"),
     [
         pytest.param(b"GET /" + b"a" * 40_000, (414, "target-long"), id="a target without end"),
-        pytest.param(b"GET / HTTP/1.1\r\nX: " + b"a" * 40_000, (431, "head-large"), id="fields without end"),
-        pytest.param(padded(32_769), (431, "head-large"), id="one byte too many, at once"),
+        pytest.param(b"GET / HTTP/1.1\r\nX: " + b"a" * 40_000, (431, "head-long"), id="fields without end"),
+        pytest.param(padded(32_769), (431, "head-long"), id="one byte too many, at once"),
     ],
 )
 def test_a_head_over_its_limit_is_refused_before_it_ends(

@@ -204,6 +204,8 @@ HEADERS = [
     ("request_headers = { set = { A = 'x', a = 'y' } }", "set.a: ", "there already"),
     ("request_headers = { sett = {} }", "sett: ", "did you mean"),
     ("request_id = 'Connection'", "request_id: ", "frames the message"),
+    ("request_id = 'Host'", "request_id: ", "a meaning of its own"),
+    ("request_id = 'X-Forwarded-For'", "request_id: ", "a meaning of its own"),
 ]
 
 

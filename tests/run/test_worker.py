@@ -257,7 +257,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 spec = UpstreamSpec("u", (Address("127.0.0.1", 1, ""), Address("127.0.0.1", 2, "")), 20)
 plan = Plan((), (), {"u": spec}, max_connections=most, access="none", error=sys.argv[4])
 journal = worker._open_logs(plan)
-room, descriptors = worker._room(plan, journal)
+room, _, descriptors = worker._room(plan, journal)
 print(room, descriptors, *resource.getrlimit(resource.RLIMIT_NOFILE))
 print(b"".join(journal.error._lines).decode())
 """
@@ -278,7 +278,8 @@ def room(tmp_path: Path, soft: int, hard: int, most: int) -> tuple[list[int], st
 
 def test_the_limit_is_raised_to_the_hard_one(tmp_path: Path) -> None:
     (most, descriptors, soft, hard), said = room(tmp_path, 128, 4096, 1000)
-    assert (most, descriptors, soft, hard) == (1000, 4096, 4096, 4096)
+    assert (most, soft, hard) == (1000, 4096, 4096)
+    assert 1000 + 40 < descriptors <= 4096, "room for what is granted, whatever the limit is"
     assert said.strip() == ""
 
 

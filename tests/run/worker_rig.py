@@ -156,7 +156,7 @@ async def running(where: Plan) -> AsyncIterator[Running]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     journal = worker_module._open_logs(where)
     sockets = [bind(address) for address in where.listen]
-    worker = Worker(where, journal, sockets, where.max_connections, 4096)
+    worker = Worker(where, journal, sockets, where.max_connections, 256, 4096)
     made = Running(worker, where, sockets[0].getsockname())
     ready = trio.Event()
     with collector_kept():
