@@ -31,6 +31,7 @@ from tests.kit.sockets import (
     unread,
 )
 from tests.kit.upstream import Upstream
+from tests.kit.watch import Watch
 
 LACK = missing()
 apart = pytest.mark.skipif(bool(LACK), reason=LACK or "namespaces can be had")
@@ -161,13 +162,17 @@ class TestVanished:
             first.ask(request())
         assert eventually(lambda: len(scene.proxy.lines("connection")) == 2)
         before = descriptors(scene.proxy.pid)
+        watch = Watch()
         with ExitStack() as closing:
             for number in range(50):
                 client = closing.enter_context(scene.client(rcvbuf=4096))
                 client.send(request("/big") if number % 2 else request("/"))
                 client.wait_readable()
             line.cut()
-            assert eventually(lambda: descriptors(scene.proxy.pid) <= before, 2 + 3)
+            probed = (
+                3 * watch.seconds
+            )  # a window closed for so long is probed as rarely, and two probes it takes
+            assert eventually(lambda: descriptors(scene.proxy.pid) <= before, 2 + 3 + probed), scene.state()
             gone(scene.left, 2 + 3)
 
 
