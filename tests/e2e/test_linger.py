@@ -45,9 +45,8 @@ def test_fin_after_the_last_byte_then_the_clients_fin_ends_it(bench: Bench, conn
 def test_a_client_that_never_closes_is_let_go_after_the_gap(bench: Bench, connect: Connect) -> None:
     """It acknowledges and is silent: after linger_gap we let go, after fin_wait_2 the kernel does."""
     proxy = lingering(bench)
-    client = connect(proxy)
-    assert eventually(lambda: is_held(client, proxy))
     before = descriptors(proxy.pid)
+    client = connect(proxy)
     watch = Watch()
     client.ask(LAST)
     assert client.ending() == "fin"
@@ -56,7 +55,7 @@ def test_a_client_that_never_closes_is_let_go_after_the_gap(bench: Bench, connec
     watch.took(0.25, 0.6, line["linger_seconds"])
     assert (line["acknowledged"], line["client_fin"]) == (True, False)
     assert not is_held(client, proxy)
-    assert descriptors(proxy.pid) <= before, "its own, and one more for the pooled connection to the server"
+    assert descriptors(proxy.pid) <= before + 1, "one more for the pooled connection to the server"
     assert FIN_WAIT2 in states(client, proxy)
     took = gone(lambda: facing(client.sock, proxy.pid), 4.0)
     assert took < 1 + 1, "longer than fin_wait_2 + 1 s"
@@ -98,12 +97,12 @@ def test_the_same_reader_is_acknowledged_once_it_has_read(bench: Bench, connect:
 def test_a_pause_longer_than_the_gap_and_total_loses_nothing(bench: Bench, connect: Connect) -> None:
     """linger_gap and linger_total count from the acknowledgement: they do not cut off a pause."""
     proxy = lingering(
-        bench, size=BIG, timeouts={"linger_gap": "100ms", "linger_total": "200ms", "send_idle": "5s"}
+        bench, size=BIG, timeouts={"linger_gap": "100ms", "linger_total": "800ms", "send_idle": "5s"}
     )
     client = connect(proxy, rcvbuf=4096)
     client.send(LAST)
     assert eventually(lambda: states(client, proxy) == [FIN_WAIT1])
-    time.sleep(0.8)  # the pause itself
+    time.sleep(1.2)  # the pause itself
     assert is_held(client, proxy)
     got = whole(client)
     assert got is not None
