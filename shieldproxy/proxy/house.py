@@ -159,6 +159,7 @@ class House:
         return {
             "exchanges": dict(self.lanes),
             "promotions": dict(self.promotions),
+            "turns": self.lobby.turns,
             "pool": {
                 name: {"dropped_idle": group.dropped_idle, "surplus": group.surplus}
                 for name, group in self.groups.items()

@@ -139,6 +139,8 @@ class Journal:
         self._level = LEVELS[level]
         self._encode = msgspec.json.Encoder().encode
         self._second = 0
+        self._moment = -1.0
+        self._moment_stamp = ""
         self._stamp = ""
         self._date = b""
 
@@ -152,6 +154,13 @@ class Journal:
             self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
             self._date = formatdate(second, usegmt=True).encode()
         return self._stamp + _THOUSANDTHS[int((now - second) * 1000)]
+
+    def _at(self, now: float) -> str:
+        """The wall clock at a moment of the lobby's; one look serves all lines of a turn."""
+        if now != self._moment:
+            self._moment = now
+            self._moment_stamp = self._now()
+        return self._moment_stamp
 
     def date(self) -> bytes:
         """The present second as a Date field has it."""
@@ -182,7 +191,7 @@ class Journal:
         self.access.write(
             self._encode(
                 Outcome(
-                    "exchange", self._now(), ex.client, rec.port, rec.door.listen, method, target, host,
+                    "exchange", self._at(now), ex.client, rec.port, rec.door.listen, method, target, host,
                     version, agent, ex.status, outcome, by, phase, reason,
                     ex.route.upstream,
                     server.name if server is not None else "",
