@@ -12,6 +12,7 @@ import struct
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -53,24 +54,35 @@ class Row:
         return f"{NAMES.get(self.state, self.state)} {self.local} {self.remote} {self.unsent}/{self.unread}"
 
 
-def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.partition(":")
-    words = [bytes.fromhex(host[at : at + 8])[::-1] for at in range(0, len(host), 8)]
+@cache
+def _host(text: str) -> str:
+    words = [bytes.fromhex(text[at : at + 8])[::-1] for at in range(0, len(text), 8)]
     address: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(b"".join(words))
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
-    return str(address), int(port, 16)
+    return str(address)
 
 
-def table(pid: int | None = None) -> list[Row]:
-    """Read every TCP socket of the network namespace that the process (this one by default) lives in."""
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.partition(":")
+    return _host(host), int(port, 16)
+
+
+def table(pid: int | None = None, port: int | None = None) -> list[Row]:
+    """Read every TCP socket of the network namespace that the process (this one by default) lives in.
+
+    With a port, only those that have it at either end: thousands of others may be in TIME_WAIT.
+    """
     rows = []
+    wanted = "" if port is None else f":{port:04X} "
     for name in ("tcp", "tcp6"):
         try:
             text = Path(f"/proc/{pid or os.getpid()}/net/{name}").read_text(encoding="ascii")
         except (FileNotFoundError, ProcessLookupError):
             continue  # the process has ended: it holds nothing
         for line in text.splitlines()[1:]:
+            if wanted not in line:
+                continue
             word = line.split()
             unsent, _, unread = word[4].partition(":")
             rows.append(
@@ -89,20 +101,20 @@ def table(pid: int | None = None) -> list[Row]:
 def of_port(port: int, *states: int, pid: int | None = None) -> list[Row]:
     """Return the sockets whose own port is ``port``, the listener left out; or only those in ``states``."""
     wanted = states or tuple(state for state in NAMES if state != LISTEN)
-    return [row for row in table(pid) if row.local[1] == port and row.state in wanted]
+    return [row for row in table(pid, port) if row.local[1] == port and row.state in wanted]
 
 
 def to_port(port: int, *states: int, pid: int | None = None) -> list[Row]:
     """Return the sockets whose peer's port is ``port``: our side of connections to a server at it."""
     wanted = states or tuple(NAMES)
-    return [row for row in table(pid) if row.remote[1] == port and row.state in wanted]
+    return [row for row in table(pid, port) if row.remote[1] == port and row.state in wanted]
 
 
 def facing(sock: socket.socket, pid: int | None = None) -> list[Row]:
     """Return the peer's sockets of a connection of ours: what its server's kernel still holds of it."""
     own = sock.getsockname()[1]
     peer = sock.getpeername()[1]
-    return [row for row in of_port(peer, pid=pid) if row.remote[1] == own]
+    return [row for row in table(pid, own) if (row.local[1], row.remote[1]) == (peer, own)]
 
 
 def held_by(pid: int) -> set[int]:
