@@ -164,5 +164,10 @@ class House:
                 name: {"dropped_idle": group.dropped_idle, "surplus": group.surplus}
                 for name, group in self.groups.items()
             },
+            "rules": {
+                name: {"hits": hits, "last_seconds_ago": round(self.lobby.now - last, 3)}
+                for name, hits, last in self.rules.matches()
+                if hits
+            },
             **self.counts,
         }
