@@ -96,7 +96,7 @@ def test_fifty_kernel_closes_do_not_slow_the_others(bench: Bench) -> None:
                 client.wait_readable()
             found = side_by_side(calm.address, proxy.address, 400)
             blocked = sum(states(client, proxy) == [FIN_WAIT1] for client in stuck)
-        assert blocked > 8, "the closes did not last as long as the measurement"
+        assert blocked >= 8, "the closes did not last as long as the measurement"
         return found
 
     p99_at_most_twice(fifty)
