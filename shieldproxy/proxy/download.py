@@ -18,6 +18,8 @@ from shieldproxy.proxy.house import House
 from shieldproxy.proxy.state import Ended, Exchange, Pace, UpstreamClosed, phase_of
 from shieldproxy.proxy.upload import Upload
 
+KEEPS_UP: Final = 0.1
+"""Seconds within which a client that keeps up takes more; what it leaves of a large read is held meanwhile."""
 INTERIMS: Final = 64
 INTERIM_BYTES: Final = 64 * 1024
 
@@ -34,6 +36,8 @@ class Download:
         self._pace = pace
         self.done = False
         """Whether all of it has come from the upstream."""
+        self._slow = False
+        """The client has not kept up: what is read ahead for it is little."""
         self._closed = False
         self._left = 0
         """Bytes of the body still to come (by length)."""
@@ -86,6 +90,7 @@ class Download:
         else:
             ex.to_down = b""  # interim responses, whole: a status can still follow
         now = self._lobby.now
+        self._slow = now > self._pace.client_out + KEEPS_UP
         self._pace.client_out = self._pace.client_in = now
         if ex.resp is not None:
             self._pace.upstream = now  # it has not been asked for more while the client was waited for
@@ -97,7 +102,7 @@ class Download:
         rec, up, buffer = ex.rec, ex.up, self._house.buffer
         assert up is not None  # noqa: S101 - `_step_down` has looked
         try:
-            count = up.sock.recv_into(buffer, min(len(buffer), self._left))
+            count = up.sock.recv_into(buffer, min(CHUNK if self._slow else len(buffer), self._left))
         except BlockingIOError:
             up.latch &= ~IN
             return False
