@@ -19,7 +19,7 @@ from shieldproxy.proxy.state import Ended, Exchange, Pace, UpstreamClosed, phase
 from shieldproxy.proxy.upload import Upload
 
 KEEPS_UP: Final = 0.1
-"""Seconds within which a client that keeps up takes more; what it leaves of a large read is held meanwhile."""
+"""Seconds within which a client that keeps up takes more; what it leaves of a large read is held so long."""
 INTERIMS: Final = 64
 INTERIM_BYTES: Final = 64 * 1024
 

@@ -66,7 +66,7 @@ class House:
         self.lanes: Counter[str] = Counter()
         self.promotions: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
-        self.buffer = memoryview(bytearray(512 * 1024))
+        self.buffer = memoryview(bytearray(256 * 1024))
         """Shared by all tasks: filled and emptied between two awaits."""
         self.go_on: Callable[[Downstream], None]
         """Takes a client's connection back after an exchange (net.downstream)."""
