@@ -89,12 +89,19 @@ def _room(plan: Plan, journal: Journal) -> tuple[int, int, int]:
     reserve = min(RESERVE, hard // 8)
     room = max(1, hard - upstreams - OWN_DESCRIPTORS - reserve)
     if plan.max_connections > room:
-        journal.warn(
-            f"server.max_connections = {plan.max_connections} does not fit into {hard} descriptors "
-            f"({upstreams} for upstreams): {room} are used; raise RLIMIT_NOFILE for more"
+        journal.say(
+            "warning" if room < 0.9 * plan.max_connections else "info",
+            f"server.max_connections = {plan.max_connections} does not fit into {hard} descriptors, of which "
+            f"{upstreams} are for upstreams and {OWN_DESCRIPTORS + reserve} for refusals and for ourselves: "
+            f"{room} are used; raise RLIMIT_NOFILE for more",
         )
     most = min(plan.max_connections, room)
     return most, reserve, min(hard, most + upstreams + OWN_DESCRIPTORS + reserve)
+
+
+def _left(house: House) -> str:
+    """What a drain still waits for, in words."""
+    return f"{house.active} exchanges and {max(0, unfinished(house) - house.active)} closes"
 
 
 class Worker:
@@ -160,6 +167,7 @@ class Worker:
             async for number in signals:
                 if number == signal.SIGUSR1:
                     self._journal.reopen()
+                    self._journal.say("info", "logs opened anew")
                 elif self.house.draining:
                     self._journal.say("info", "told twice: ending at once")
                     self._drained.set()
@@ -173,13 +181,12 @@ class Worker:
         for listener in listeners:
             listener.close()
         dismiss_waiting(house, self.clients)
-        left = unfinished(house)
-        self._journal.say("info", f"draining: {left} unfinished, {seconds:g} s at most")
+        self._journal.say("info", f"draining: {_left(house)}, {seconds:g} s at most")
         with trio.move_on_after(seconds):
             while unfinished(house):  # noqa: ASYNC110 - many small events; a drain happens once
                 await trio.sleep(DRAIN_LOOK)
-        left = unfinished(house)
-        self._journal.say("info", "drained" if not left else f"drain_timeout is over: {left} cut off")
+        over = f"drain_timeout is over, cut off: {_left(house)}"
+        self._journal.say("info", over if unfinished(house) else "drained")
         self._drained.set()
 
     # what the lower rooms call
