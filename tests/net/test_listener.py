@@ -152,7 +152,7 @@ def test_a_unix_socket_left_behind_is_replaced_and_a_live_one_is_not(tmp_path: P
 def test_a_file_is_never_replaced_by_a_unix_socket(tmp_path: Path) -> None:
     path = tmp_path / "s"
     path.write_text("precious")
-    with pytest.raises(BindFailed):
+    with pytest.raises(BindFailed, match="no socket"):
         bind(unix(path))
     assert path.read_text() == "precious"
 
