@@ -82,9 +82,10 @@ def check(config: str) -> None:
     "--version", default="1.1", show_default=True, type=click.Choice(["1.0", "1.1"]), help="Of HTTP."
 )
 @click.option("--listen", metavar="ADDR", help="Where it came in; without it: the first of server.listen.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def explain(config: str, listen: str | None, as_json: bool, **facts: str) -> None:
-    """Show which rules of CONFIG match a request, in order, and where each value in force comes from."""
+@click.option("--all", "everything", is_flag=True, help="Also the rules that do not match, and why.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, of all rules.")
+def explain(config: str, listen: str | None, everything: bool, as_json: bool, **facts: str) -> None:
+    """Show which rules of CONFIG match a request, what they change, and where each value comes from."""
     from shieldproxy import explaining  # tables cost megabytes that `run` need not hold
 
     read, made, _ = _planned(load(config))
@@ -93,7 +94,7 @@ def explain(config: str, listen: str | None, as_json: bool, **facts: str) -> Non
     if as_json:
         click.echo(explaining.as_json(found))
     else:
-        explaining.show(found)
+        explaining.show(found, everything=everything)
 
 
 def _planned(loaded: Loaded) -> tuple[Config, Plan, list[str]]:

@@ -5,7 +5,7 @@ The rule book and the routes are those that serve requests; here their answer is
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +15,14 @@ from rich.table import Table
 from rich.text import Text
 
 from shieldproxy import units
+from shieldproxy.config import RATES
 from shieldproxy.core.explain import Considered, Explanation, Reason
 from shieldproxy.core.plan import Plan
 from shieldproxy.core.routes import Route, RouteTable
 from shieldproxy.core.rulebook import RuleBook
 
-WIDE = 160
-"""Columns where the output is no terminal: a line that is searched should not be broken."""
+NOT_YET = frozenset(f"timeouts.{rate}" for rate in RATES)
+"""Values that are read and kept, and that nothing is done by in this version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,47 +104,70 @@ def as_json(found: Explained) -> str:
             for seen, file in zip(found.explanation.considered, found.files, strict=True)
         ],
         "policy": {
-            value.name: {"value": _number(value.value), "origin": value.origin}
+            value.name: {
+                "value": _number(value.value),
+                "origin": value.origin,
+                "honoured": value.name not in NOT_YET,
+            }
             for value in found.explanation.values
         },
     }
     return msgspec.json.format(msgspec.json.encode(answer), indent=2).decode()
 
 
-def show(found: Explained) -> None:
-    """Print tables; colour only on a terminal, and none where NO_COLOR is set (rich looks at both)."""
+def show(found: Explained, *, everything: bool = False) -> None:
+    """Print it; colour only on a terminal, and none where NO_COLOR is set (rich looks at both).
+
+    Only a terminal's lines are laid out in columns and wrapped: elsewhere each rule and each value is one
+    line, to be searched.
+
+    Args:
+        found: what to print.
+        everything: also each rule that does not match, and by what.
+    """
     console = Console(highlight=False, emoji=False, markup=False)
-    if not console.is_terminal:
-        console.width = WIDE
-    console.print(_route_line(found))
-    console.print(_rules(found))
-    console.print(_values(found))
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
+    plain = not console.is_terminal
+    for line in (_route_line(found), Text(), *_rules(found, everything=everything), Text()):
+        console.print(
+            line, soft_wrap=plain, overflow="ignore", crop=False
+        )  # at spaces: a pattern stays whole
+    if not plain:
+        console.print(_values(found))
+        return
+    for cells, style in _cells(found):
+        console.print(Text("  ".join(cells), style=style), soft_wrap=True)
 
 
 def _route_line(found: Explained) -> Text:
     if found.route is None:
-        return Text("route: none, so 404\n", style="red")
+        return Text("route: none, so 404", style="red")
     place = f"{found.route.host}{found.route.path}" + (
         f" on {found.route.listen}" if found.route.listen else ""
     )
-    return Text(f"route: {place} -> {found.route.upstream}\n")
+    return Text(f"route: {place} -> {found.route.upstream}")
 
 
-def _rules(found: Explained) -> Table:
-    table = _table("rule", "", "by", "file")
-    for seen, file in zip(found.explanation.considered, found.files, strict=True):
-        style = "green" if seen.matched else "dim"
-        table.add_row(seen.name, "matches" if seen.matched else "no", _by(seen), file, style=style)
-    if not found.explanation.considered:
-        table.add_row("(none)", "", "", "")
-    return table
+def _rules(found: Explained, *, everything: bool) -> Iterator[Text]:
+    """The rules that match, with what they change and why; then the others."""
+    seen = list(zip(found.explanation.considered, found.files, strict=True))
+    matching = [(rule, file) for rule, file in seen if rule.matched]
+    others = [(rule, file) for rule, file in seen if not rule.matched]
+    for rule, file in matching:
+        yield Text(f"rule {rule.name} matches ({file})", style="green")
+        yield Text(f"  by       {_by(rule)}")
+        yield Text(f"  changes  {_changes(rule)}")
+        if rule.why:
+            yield Text(f"  why      {rule.why}")
+    if everything:
+        yield from (
+            Text(f"rule {rule.name} does not: {_by(rule)} ({file})", style="dim") for rule, file in others
+        )
+    elif others:
+        more = "other does" if len(others) == 1 else "others do"
+        told = f"{len(others)} {more} not match" if matching else f"none of {len(others)} rules matches"
+        yield Text(f"{told} (--all shows why)", style="dim")
+    if not seen:
+        yield Text("there are no rules")
 
 
 def _by(seen: Considered) -> str:
@@ -157,11 +181,26 @@ def _condition(reason: Reason) -> str:
     return f"{reason.condition} {verb} {reason.wanted}"
 
 
-def _values(found: Explained) -> Table:
-    table = _table("\nvalue", "\nin force", "\nfrom")
+def _changes(seen: Considered) -> str:
+    return ", ".join(f"{name} = {_text(name, value)}" for name, value in seen.effects) or "nothing"
+
+
+def _text(name: str, value: object) -> str:
+    shown = readable(name, value)
+    return str(shown).lower() if isinstance(shown, bool) else str(shown)
+
+
+def _cells(found: Explained) -> Iterator[tuple[tuple[str, str, str], str]]:
+    """Name, value and origin of each value in force, and its style."""
     for value in found.explanation.values:
-        shown = readable(value.name, value.value)
-        text = str(shown).lower() if isinstance(shown, bool) else str(shown)
-        style = "" if value.origin == "default" else "cyan"
-        table.add_row(value.name, text, value.origin, style=style)
+        shown = _text(value.name, value.value) + (" (not honoured yet)" if value.name in NOT_YET else "")
+        yield (value.name, shown, value.origin), "" if value.origin == "default" else "cyan"
+
+
+def _values(found: Explained) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("value", "in force", "from"):
+        table.add_column(column, overflow="fold")
+    for cells, style in _cells(found):
+        table.add_row(*cells, style=style)
     return table

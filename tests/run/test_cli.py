@@ -218,27 +218,59 @@ def test_explain_as_json_tells_rules_values_and_where_they_come_from() -> None:
     assert told["rules"][0]["conditions"] == [
         {"condition": "user_agent", "wanted": "Mozilla/2", "given": "Mozilla/2.0", "met": True}
     ]
-    assert told["policy"]["keep_alive"] == {"value": True, "origin": "rule writes"}
-    assert told["policy"]["timeouts.keep_alive"] == {"value": "off", "origin": "rule inside"}
-    assert told["policy"]["limits.body"] == {"value": "off", "origin": "rule inside"}
-    assert told["policy"]["timeouts.head"] == {"value": 7.0, "origin": "rules.toml: timeouts.head"}
-    assert told["policy"]["timeouts.send_idle"] == {"value": 30.0, "origin": "default"}
+    in_force = {name: (value["value"], value["origin"]) for name, value in told["policy"].items()}
+    assert in_force["keep_alive"] == (True, "rule writes")
+    assert in_force["timeouts.keep_alive"] == ("off", "rule inside")
+    assert in_force["limits.body"] == ("off", "rule inside")
+    assert in_force["timeouts.head"] == (7.0, "rules.toml: timeouts.head")
+    assert in_force["timeouts.send_idle"] == (30.0, "default")
+    assert [name for name, value in told["policy"].items() if not value["honoured"]] == [
+        "timeouts.body_min_rate",
+        "timeouts.send_min_rate",
+    ]
     assert list(told["policy"]) == list(EFFECTS)
 
 
 @pytest.mark.usefixtures("folder")
-def test_explain_as_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "60")
+def test_explain_as_text_is_a_line_for_each_thing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
     result = call("explain", "rules.toml", "--user-agent", "Mozilla/2.0")
     assert result.exit_code == 0
-    lines = [line.split() for line in result.stdout.splitlines()]
-    assert lines[0] == ["route:", "*/", "->", "legacy"]
-    assert ["old", "matches", "user_agent", "is", "Mozilla/2", "rules.toml"] in lines
-    assert ["old-version", "no", "version", "is", "not", "1.0", "rules.toml"] in lines
-    assert ["keep_alive", "false", "rule", "old"] in lines
-    assert ["timeouts.head", "7s", "rules.toml:", "timeouts.head"] in lines
-    assert ["limits.body", "16MiB", "default"] in lines
+    lines = result.stdout.splitlines()
+    assert lines[:2] == ["route: */ -> legacy", ""]
+    assert lines[2:4] == ["rule old matches (rules.toml)", "  by       user_agent is Mozilla/2"]
+    assert lines[4].startswith("  changes  keep_alive = false")
+    assert "3 others do not match (--all shows why)" in lines
+    assert "keep_alive  false  rule old" in lines
+    assert "timeouts.head  7s  rules.toml: timeouts.head" in lines
+    assert "limits.body  16MiB  default" in lines
+    assert "timeouts.send_min_rate  500B/s (not honoured yet)  default" in lines
     assert "\x1b" not in result.stdout
+    assert [line for line in lines if line != line.rstrip()] == []
+
+
+@pytest.mark.usefixtures("folder")
+def test_explain_all_has_the_others_with_what_failed() -> None:
+    shown = call("explain", "rules.toml", "--user-agent", "Mozilla/2.0", "--all").stdout
+    assert "rule old-version does not: version is not 1.0 (rules.toml)\n" in shown
+    assert "--all" not in shown
+    assert "none of 4 rules matches (--all shows why)\n" in call("explain", "rules.toml").stdout
+
+
+def test_a_pattern_is_not_broken_on_a_narrow_terminal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "30")
+    pattern = "^LongNamedAgentOfOldTimes/[0-9]+$"
+    (folder / "rules.toml").write_text(f"[[rule]]\nname = 'a'\nuser_agent = '{pattern}'\n" + LEAST)
+    shown = call("explain", "rules.toml", "--user-agent", "LongNamedAgentOfOldTimes/1").stdout
+    assert pattern in shown
+
+
+def test_explain_tells_why_a_rule_is_there(folder: Path) -> None:
+    rule = "[[rule]]\nname = 'a'\nwhy = 'it hangs otherwise'\nkeep_alive = false\n"
+    (folder / "rules.toml").write_text(rule + LEAST)
+    shown = call("explain", "rules.toml").stdout
+    assert "  by       everybody\n  changes  keep_alive = false\n  why      it hangs otherwise\n" in shown
 
 
 @pytest.mark.usefixtures("folder")
