@@ -17,7 +17,7 @@ from shieldproxy.core.address import Address
 from shieldproxy.run.legacy import LegacyServer
 
 START = 15.0
-"""Seconds that the proxy may take to its first answer."""
+"""Seconds that the proxy may take until it serves."""
 
 HINT = """
 shieldproxy serves http://{shown}/ before a legacy server with {threads} threads ({legacy}).
@@ -26,11 +26,13 @@ shieldproxy serves http://{shown}/ before a legacy server with {threads} threads
   try         curl -v http://{shown}/
               curl 'http://{shown}/slow?seconds=2'
               curl -d hello http://{shown}/echo
-  starve      for i in 1 2 3 4 5; do sleep 60 | nc {host} {port} & done
-              then curl again: idle clients of the proxy cost the server nothing. Done to {legacy}
-              itself, all its threads are held, and the next curl waits.
+  starve      for i in 1 2 3 4 5; do sleep 60 | timeout 60 nc {host} {port} & done
+              then curl again: it is answered at once. Clients that ask nothing cost the server nothing,
+              and leave no line; the proxy ends them after 20 s.
+  the same    for i in 1 2 3 4 5; do sleep 60 | timeout 60 nc {legacy_host} {legacy_port} & done
+  without us  holds all threads of the server: the next curl waits for the rest of the 60 s.
 
-Each exchange shows as a line below. Ctrl-C ends both.
+Below come two lines: the exchange, and the connection when it ends. Ctrl-C ends both.
 """
 
 
@@ -41,8 +43,16 @@ def near(address: Address) -> Address:
 
 def hint(address: Address, legacy: Address, threads: int) -> str:
     """What to open, and what to try."""
-    shown = near(address)
-    return HINT.format(shown=shown, host=shown.host, port=shown.port, threads=threads, legacy=legacy)
+    shown, behind = near(address), near(legacy)
+    return HINT.format(
+        shown=shown,
+        host=shown.host,
+        port=shown.port,
+        threads=threads,
+        legacy=legacy,
+        legacy_host=behind.host,
+        legacy_port=behind.port,
+    )
 
 
 def taken(address: Address) -> str:
@@ -55,23 +65,26 @@ def taken(address: Address) -> str:
     return ""
 
 
-def answers(address: Address) -> bool:
-    """Whether a GET at this address gets a 200 through to the legacy server and back."""
+def serves(address: Address) -> bool:
+    """Whether somebody at this address ends a connection that we have ended.
+
+    Nothing is asked, so that the log begins with the user; and a proxy that only listens, not yet ready for
+    signals, does not answer our FIN.
+    """
     here = near(address)
     try:
         with socket.create_connection((here.host, here.port), timeout=2) as sock:
-            sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            reply = b"".join(iter(lambda: sock.recv(65536), b""))
+            sock.shutdown(socket.SHUT_WR)
+            return sock.recv(1) == b""
     except OSError:
         return False
-    return reply.startswith(b"HTTP/1.1 200 ") and b"it is old" in reply
 
 
-def wait_until_it_answers(proxy: subprocess.Popen[bytes], address: Address) -> bool:
-    """Wait for the first answer. False if the proxy has ended, or is silent for ``START`` seconds."""
+def wait_until_it_serves(proxy: subprocess.Popen[bytes], address: Address) -> bool:
+    """Wait until the proxy serves. False if it has ended, or does not within ``START`` seconds."""
     end = time.monotonic() + START
     while proxy.poll() is None and time.monotonic() < end:
-        if answers(address):
+        if serves(address):
             return True
         time.sleep(0.05)
     return False
@@ -91,10 +104,10 @@ def serve(options: argparse.Namespace, address: Address, legacy_at: Address) -> 
         with subprocess.Popen(command, process_group=0) as proxy:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda *_: proxy.send_signal(signal.SIGTERM))
-            if wait_until_it_answers(proxy, address):
+            if wait_until_it_serves(proxy, address):
                 print(hint(address, legacy.address, options.threads), flush=True)
             elif proxy.poll() is None:
-                print(f"the proxy has not answered at {address} for {START:g} s", file=sys.stderr)
+                print(f"the proxy has not served at {address} for {START:g} s", file=sys.stderr)
                 proxy.kill()
             return proxy.wait()
 

@@ -1,5 +1,6 @@
 """``make run`` as a newcomer meets it: it serves, says what to open, ends on a signal, names a taken port."""
 
+import json
 import os
 import re
 import signal
@@ -13,6 +14,8 @@ from urllib.request import urlopen
 
 import pytest
 
+from shieldproxy.core.address import Address
+from shieldproxy.run import try_it
 from tests.kit.proxy import free_address
 
 ROOT = Path(__file__).parents[2]
@@ -56,6 +59,29 @@ def test_serves_what_its_hint_says(running: tuple[subprocess.Popen[str], str]) -
     for address in re.findall(r"http://[\d.:]+/\S*", hint):
         with urlopen(address.rstrip("'"), data=b"x" if "echo" in address else None, timeout=5) as response:
             assert response.status == 200
+
+
+def test_the_log_begins_with_the_user_and_has_two_lines_of_an_exchange() -> None:
+    """The look whether it serves asks nothing, and so leaves no line."""
+    address = free_address()
+    with subprocess.Popen([*COMMAND, address], stdout=subprocess.PIPE, text=True, cwd=ROOT) as program:
+        guard = threading.Timer(30, program.terminate)
+        guard.start()
+        assert program.stdout is not None
+        assert any("Ctrl-C" in line for line in program.stdout)
+        with urlopen(f"http://{address}/slow?seconds=0", timeout=5) as response:
+            assert response.status == 200
+        program.terminate()
+        lines = [json.loads(line) for line in program.stdout if line.startswith("{")]
+        guard.cancel()
+    assert [line["kind"] for line in lines] == ["exchange", "connection"]
+    assert lines[0]["target"] == "/slow?seconds=0"
+
+
+def test_idle_clients_of_the_hint_are_gone_by_themselves() -> None:
+    proxy, legacy = Address.parse("127.0.0.1:8080"), Address.parse("0.0.0.0:9000")
+    loops = re.findall(r"for i in [\d ]+; do (.*) & done", try_it.hint(proxy, legacy, 4))
+    assert loops == [f"sleep 60 | timeout 60 nc 127.0.0.1 {port}" for port in (8080, 9000)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
