@@ -13,16 +13,15 @@ PAGE = (ROOT / "docs" / "log.md").read_text()
 SOURCES = sorted(
     path for part in ("core", "net", "proxy") for path in (ROOT / "shieldproxy" / part).glob("*.py")
 )
-REASON_AT = {
-    "Fault": 1, "BodyFault": 0, "Ended": 2, "UpstreamClosed": 2, "refuse": 3, "refused": 2, "Ending": 3, "fault": 2,
-    "_on_fault": 2, "cut_off": 1,
+REASON_AT = {"Fault": 1, "BodyFault": 0, "Ended": 2, "UpstreamClosed": 2, "Ending": 3} | {
+    "refuse": 3, "refused": 2, "fault": 2, "_on_fault": 2, "cut_off": 1
 }  # fmt: skip
 """Where the reason stands among the arguments of a call."""
 
 
 def rows(heading: str) -> list[list[str]]:
     """The cells of the tables under a heading, up to the next of the same depth."""
-    depth = heading.split()[0]
+    depth = heading.partition(" ")[0]
     part = re.split(rf"^{depth} ", PAGE.split(f"{heading}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
     return [line.strip("| ").split(" | ") for line in part.splitlines() if line.startswith("| `")]
 
