@@ -14,7 +14,7 @@ import click
 
 import shieldproxy
 from shieldproxy.config import Config, Loaded, from_arguments, load
-from shieldproxy.configplan import inert, plan
+from shieldproxy.configplan import inert, plan, unwritable
 from shieldproxy.core.address import Address
 from shieldproxy.core.plan import Plan
 
@@ -63,7 +63,7 @@ def run(config: str | None, listen: tuple[str, ...], to: tuple[str, ...]) -> Non
 def check(config: str) -> None:
     """Read CONFIG and say what is wrong with it, each fault on a line; exit 2 if there is any."""
     read, made, warnings = _planned(load(config))
-    _warn(warnings)
+    _warn([*warnings, *unwritable(read, made)])
     click.echo(f"{config}: in order")
     for name, text in _summary(read, made):
         click.echo(f"  {name:<10} {text}")

@@ -4,6 +4,7 @@ What is included comes first, so that the including file's values are later and 
 key while they are still raw, and each key remembers its file: a fault, and ``explain``, can name it.
 """
 
+import os.path
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -45,8 +46,11 @@ class Merged:
 
 
 def beside(path: str, file: str) -> str:
-    """A path as the file that names it means it."""
-    return str(Path(file).parent / path)
+    """A path as the file that names it means it, without the way there and back where it has one."""
+    joined = Path(file).parent / path
+    plain = Path(os.path.normpath(joined))
+    # Behind a symbolic link, ".." is not the way back.
+    return str(plain if plain.parent.resolve() == joined.parent.resolve() else joined)
 
 
 def address_beside(text: str, file: str) -> Address:

@@ -4,6 +4,8 @@ Nothing can be wrong here any more: ``config.load`` has looked at every value. W
 default of ``core``; what is set leaves its place in ``Plan.origins``, for ``explain``.
 """
 
+from pathlib import Path
+
 import msgspec
 
 from shieldproxy.config import Config, Placed
@@ -39,6 +41,15 @@ def plan(config: Config) -> Plan:
         level=log.level,
         origins=origins,
     )
+
+
+def unwritable(config: Config, made: Plan) -> list[str]:
+    """One line for each log whose folder is missing here; it may be there where the file is served from."""
+    return [
+        f"{config.main}: log.{key}: there is no folder {Path(place).parent}"
+        for key, place in (("access", made.access), ("error", made.error))
+        if place not in STREAMS and not Path(place).parent.is_dir()
+    ]
 
 
 def inert(config: Config, made: Plan) -> list[str]:

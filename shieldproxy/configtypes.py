@@ -35,6 +35,9 @@ FRAMING = frozenset(
 FORWARDING = frozenset(["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"])
 """Fields that the proxy writes on every request, from what it saw itself."""
 
+LISTENS = '"127.0.0.1:8080", "[::1]:8080" or "unix:/path"'
+"""What may be listened on."""
+
 
 class Seconds(float):
     """A time in seconds; ``math.inf`` is "off"."""
@@ -168,7 +171,11 @@ def _name(value: str) -> str:
 
 
 def _listen(value: str) -> str:
-    if Address.parse(value).is_name:
+    try:
+        address = Address.parse(value)
+    except ValueError as error:  # it would allow names too
+        raise ValueError(str(error).replace(ADDRESSES, LISTENS)) from None
+    if address.is_name:
         raise ValueError(f"{quoted(value)} is a name, and a name may be many addresses")
     return value
 
@@ -243,7 +250,7 @@ ALLOWED: dict[type, str] = {
     Deny: 'a status from 400 to 599, or "off"',
     Text: "one line of text",
     Name: "1 to 80 characters of ASCII on one line, no space at either end",
-    ListenAddress: '"127.0.0.1:8080", "[::1]:8080" or "unix:/path"',
+    ListenAddress: LISTENS,
     ServerAddress: ADDRESSES,
     Cidr: 'a network such as "10.0.0.0/8", "192.0.2.7" or "2001:db8::/32"',
     Pattern: 'an RE2 pattern such as "Mozilla/2"',

@@ -32,7 +32,7 @@ def pattern_fault(pattern: str) -> str | None:
     except re2.error as error:
         text = error.args[0] if error.args else "bad pattern"
         said = text.decode("latin-1") if isinstance(text, bytes) else str(text)
-        return f"{said}; allowed: an RE2 pattern (no look-around, no back-references)"
+        return f'"{pattern}": {said}; allowed: an RE2 pattern (no look-around, no back-references)'
     return None
 
 

@@ -164,8 +164,8 @@ def test_all_conditions_of_a_rule_must_hold() -> None:
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
-        (Rule("bad one", user_agent="(a"), "rule bad one: user_agent missing )"),
-        (Rule("x", user_agent="(?=a)"), "rule x: user_agent invalid perl operator"),
+        (Rule("bad one", user_agent="(a"), 'rule bad one: user_agent "(a": missing )'),
+        (Rule("x", user_agent="(?=a)"), 'rule x: user_agent "(?=a)": invalid perl operator'),
         (Rule("x", client=("10.0.0.0/8", "10.0.0.1/8")), 'rule x: client "10.0.0.1/8" has bits set'),
         (Rule("x", path="a"), "rule x: path does not begin"),
         (Rule("x", host="A_b:80"), "rule x: host is not a host name"),

@@ -138,6 +138,16 @@ def test_check_of_a_good_file_sums_it_up() -> None:
     ]
 
 
+def test_check_warns_of_a_log_without_a_folder(folder: Path) -> None:
+    (folder / "good.toml").write_text("[log]\naccess = 'logs/a.log'\nerror = 'e.log'\n" + LEAST)
+    result = call("check", "good.toml")
+    assert (result.exit_code, result.stderr) == (
+        0, "warning: good.toml: log.access: there is no folder logs\n"
+    )  # fmt: skip
+    (folder / "logs").mkdir()
+    assert call("check", "good.toml").stderr == ""
+
+
 @pytest.mark.parametrize("command", ["check", "explain", "run"])
 @pytest.mark.usefixtures("folder")
 def test_faults_are_exit_2_and_a_line_each_on_stderr(command: str) -> None:

@@ -139,7 +139,7 @@ FAULTS = [
     ),
     (
         "[[rule]]\nname = 'x'\nuser_agent = 'a('",
-        'rule[0].user_agent: missing ): a(, in rule "x"; allowed: an RE2 ',
+        'rule[0].user_agent: "a(": missing ): a(, in rule "x"; allowed: an RE2 ',
     ),
     ("[[rule]]\nname = 'x'\nuser_agent = '(?=a)'", "rule[0].user_agent: "),
     (
@@ -287,3 +287,37 @@ def test_faults_of_arguments_name_the_option() -> None:
     listen, to = from_arguments(["8080"], ["nowhere"]).faults
     assert str(listen).startswith('--listen: "8080" has no port; allowed: ')
     assert str(to).startswith('--to: "nowhere" has no port; allowed: ')
+
+
+@pytest.mark.parametrize("listen", ["8080", "localhost:8080", "[::1:80", "a:99999", ":80"])
+def test_what_is_allowed_for_listen_has_no_name(write: Write, listen: str) -> None:
+    [line] = write.faults(f"[server]\nlisten = ['{listen}']\n" + LEAST)
+    assert line.endswith('"127.0.0.1:8080", "[::1]:8080" or "unix:/path"')
+    assert "name:80" not in line
+
+
+def test_a_fault_of_a_pattern_quotes_it(write: Write) -> None:
+    [line] = write.faults("[[rule]]\nname = 'a'\nuser_agent = 'Old(?=x)'\n" + LEAST)
+    assert '"Old(?=x)": ' in line
+
+
+def test_paths_are_told_without_the_way_there_and_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cfg").mkdir()
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "cfg" / "a.toml").write_text('include = ["../shared/b.toml"]\n' + LEAST)
+    (tmp_path / "shared" / "b.toml").write_text("[timeouts]\nhead = 5\n")
+    assert [fault.file for fault in load("cfg/a.toml").faults] == ["shared/b.toml"]
+
+
+def test_the_way_back_from_a_linked_folder_is_that_of_the_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "far" / "cfg").mkdir(parents=True)
+    (tmp_path / "cfg").symlink_to("far/cfg")
+    (tmp_path / "far" / "cfg" / "a.toml").write_text('include = ["../b.toml"]\n' + LEAST)
+    (tmp_path / "far" / "b.toml").write_text("[timeouts]\nhead = 5\n")
+    assert [fault.file for fault in load("cfg/a.toml").faults] == ["cfg/../b.toml"]
