@@ -74,7 +74,8 @@ def _bind_unix(address: Address) -> socket.socket:
         sock.listen(BACKLOG)
     except OSError as exc:
         sock.close()
-        raise BindFailed(f"cannot listen on {address}: {_why(exc)}") from exc
+        why = "no right to make a socket there" if exc.errno == errno.EACCES else _why(exc)
+        raise BindFailed(f"cannot listen on {address}: {why}") from exc
     return sock
 
 

@@ -81,10 +81,11 @@ class Sink:
         """Write what is there."""
         if self._lines:
             lines, self._lines = self._lines, []
-            block = b"".join(lines)
+            block, count = b"".join(lines), len(lines)
             lines.clear()
             try:
-                await trio.to_thread.run_sync(_write_all, self._fd, block, abandon_on_cancel=True)
+                if not await trio.to_thread.run_sync(_write_all, self._fd, block, abandon_on_cancel=True):
+                    self.dropped += count
             finally:
                 self._size -= len(block)
 
@@ -99,13 +100,14 @@ class Sink:
                 told = self.dropped
 
 
-def _write_all(fd: int, block: bytes) -> None:
+def _write_all(fd: int, block: bytes) -> bool:
     view = memoryview(block)
     try:
         while view:
             view = view[os.write(fd, view) :]
     except OSError:
-        return  # a reader that is gone, a full disk: the log is lost, the service is not
+        return False  # a reader that is gone, a full disk: the log is lost, the service is not
+    return True
 
 
 class Texts(dict[bytes, str]):
@@ -276,7 +278,7 @@ class Journal:
                 nursery.start_soon(sink.run, self._dropped)
 
     def _dropped(self, where: str, count: int) -> None:
-        self.warn(f"{count} lines for {where} were dropped: it took none for too long")
+        self.warn(f"{count} lines for {where} were dropped: it did not take them")
 
     async def finish(self) -> None:
         """Write what is left, within bounds."""

@@ -234,3 +234,11 @@ def test_the_calls_by_position_fit_the_fields(kind: type[msgspec.Struct]) -> Non
     names = [field.encode_name for field in msgspec.structs.fields(kind)]
     assert names[:5] == ["kind", "time", "client", "port", "listen"]
     assert {"in", "out", "seconds"} <= set(names)
+
+
+async def test_lines_that_the_disk_refuses_are_counted() -> None:
+    sink = Sink("/dev/full")
+    for _ in range(3):
+        sink.write(b"x\n")
+    await sink.flush()
+    assert sink.dropped == 3
