@@ -25,8 +25,8 @@ BUFFER: Final = 8 * 1024 * 1024
 EVERY: Final = 0.2
 LAST_WORDS: Final = 2.0
 """Seconds that a log may take at the end."""
-KEPT_TEXTS: Final = 1024
-LONGEST_TEXT: Final = 512
+KEPT_TEXTS: Final = 4096
+LONGEST_TEXT: Final = 256
 _THOUSANDTHS: Final = tuple(f".{number:03d}Z" for number in range(1001))
 LEVELS: Final = {"debug": 0, "info": 1, "warning": 2, "error": 3}
 
