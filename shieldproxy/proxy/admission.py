@@ -117,6 +117,8 @@ def unfinished(house: House) -> int:
 
 def stop_all(house: House) -> None:
     """End whatever is left, at once (the drain's end)."""
+    for group in house.groups.values():
+        group.line.clear()  # or who is cut off first would hand its place to the next to be cut off
     for rec in house_clients(house):
         house.cut_off(rec, "drain-timeout", 503)
     for group in house.groups.values():
