@@ -61,11 +61,11 @@ def bind(address: Address) -> socket.socket:
 
 def _bind_unix(address: Address) -> socket.socket:
     path = Path(address.path)
-    if path.exists() and not stat.S_ISSOCK(path.stat().st_mode):
-        raise BindFailed(f"cannot listen on {address}: there is a file that is no socket")
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         if path.exists():
+            if not stat.S_ISSOCK(path.stat().st_mode):
+                raise FileExistsError(errno.EEXIST, "there is a file that is no socket")
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
                 if probe.connect_ex(str(path)) != errno.ECONNREFUSED:
                     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
