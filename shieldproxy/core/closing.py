@@ -8,6 +8,9 @@ What this decides: the state that follows an event (`step`), the I/O that the sh
 when a lingering close is over (`review`). What it never does: touch a socket or a clock; `now` and what
 the kernel said are arguments. `net.linger` calls it, and docs/closing.md is drawn from its table.
 
+Events that change nothing but a note of the shell's (REQUEST, KEEP, BYTES, ACKNOWLEDGED, a FIN while ACTIVE)
+stand in the table for completeness and for its drawing; the shell makes the same change by itself.
+
 A connection is IDLE while it waits (fresh, in a head, or kept alive), ACTIVE while a request of it is
 answered, LINGER between our FIN and the end, and CLOSED or RESET when no descriptor is left.
 """

@@ -16,12 +16,8 @@ _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 _ERRORS: Final = {
     "loop": "proxy_loop_detected",
     "no-route": "destination_not_found",
-    "dns": "dns_error",
-    "dns-timeout": "dns_timeout",
-    "refused": "connection_refused",
     "connect-refused": "connection_refused",
     "connect-timeout": "connection_timeout",
-    "connect-failed": "destination_unavailable",
     "connect-unresolved": "dns_error",
     "connect-unreachable": "destination_ip_unroutable",
     "upstream-closed": "connection_terminated",
@@ -30,10 +26,8 @@ _ERRORS: Final = {
     "response-timeout": "http_response_timeout",
     "response-head-large": "http_response_header_section_size",
     "queue-timeout": "connection_limit_reached",
-    "max-connections": "connection_limit_reached",
-    "full": "connection_limit_reached",
+    "connection-limit": "connection_limit_reached",
     "denied": "http_request_denied",
-    "deny": "http_request_denied",
 }
 _ERRORS_BY_STATUS: Final = {
     403: "http_request_denied",

@@ -164,17 +164,21 @@ class Lobby:
                 await trio.lowlevel.wait_readable(self.epoll.fileno())
             taken = 0
             while taken < ROUND:
-                count = self.turn()
+                count = self.turn(ROUND - taken)
                 taken += count
                 if not count:  # dry: from here on trio waits; to ask once more costs less than to wait
                     break
 
-    def turn(self) -> int:
-        """Take one batch of events, then do what may only be done between batches; return its size."""
+    def turn(self, most: int | None = None) -> int:
+        """Take one batch of events, at most `most`, then do what may only be done between batches.
+
+        Returns:
+            How many events it had.
+        """
         self.turns += 1
         self.now = self.clock()
         records = self._records
-        events = self.epoll.poll(0, BATCH)
+        events = self.epoll.poll(0, BATCH if most is None else min(BATCH, most))
         if self._rung:
             self._rung = False
             os.eventfd_read(self._bell)

@@ -48,7 +48,7 @@ class Gate:
         house.counts["accepted"] += 1
         if refuse:
             house.counts["refused_full"] += 1
-            self._express.fault(rec, 503, "connection-limit")
+            house.lobby.guard(rec, lambda: self._express.fault(rec, 503, "connection-limit"))
 
     def _evict(self) -> bool:
         """Free one place; False if nobody can be asked to leave."""

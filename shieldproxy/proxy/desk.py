@@ -33,14 +33,21 @@ class Desk:
         """Latch what a client does whose request is worked on."""
         rec.latch |= events
 
-    def fault(self, rec: Downstream, status: int, reason: str) -> None:
-        """Refuse a client whose head is not whole."""
+    def _open(self, rec: Downstream, started: float) -> Exchange:
+        """Begin an exchange: from here on the client's record is ours, and has no deadline of its own."""
+        house = self._house
         rec.state = State.ACTIVE
+        rec.since = started
         rec.on_event = self._on_busy
         rec.due = NEVER
-        self._house.active += 1
-        ex = Exchange(rec, rec.since, self._house.nowhere)
+        house.active += 1
+        ex = Exchange(rec, started, house.nowhere)
         rec.exchange = ex
+        return ex
+
+    def fault(self, rec: Downstream, status: int, reason: str) -> None:
+        """Refuse a client whose head is not whole."""
+        ex = self._open(rec, rec.since)
         phase = "admission" if status == 503 else "head"
         self.refuse(
             ex, status, phase, reason, by="client" if status == 408 else "proxy",
@@ -53,7 +60,11 @@ class Desk:
         if head.forwarded and house.trusted(rec.peer):
             ex.client = forward.client_of(rec.peer, head, house.trusted)
         agent = head.user_agent
-        if len(agent) > rec.policy.limits.user_agent:  # before any pattern runs on it
+        # Before any pattern runs on it, and by the address alone: the last request's policy is another's.
+        if (
+            len(agent) > house.plan.base.limits.user_agent
+            and len(agent) > house.rules.at_accept(rec.peer).limits.user_agent
+        ):
             self.refuse(ex, 431, "head", "user-agent-long")
             return False
         verdict = house.rules.decide(

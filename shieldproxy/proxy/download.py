@@ -100,7 +100,7 @@ class Download:
         """A body by length: through the shared buffer, and into the client's socket in the same step."""
         ex = self._ex
         rec, up, buffer = ex.rec, ex.up, self._house.buffer
-        assert up is not None  # noqa: S101 - `_step_down` has looked
+        assert up is not None  # noqa: S101 - `step` has looked
         try:
             count = up.sock.recv_into(buffer, min(CHUNK if self._slow else len(buffer), self._left))
         except BlockingIOError:

@@ -1,7 +1,7 @@
 """The express lane: a plain exchange, from epoll event to epoll event, without a task.
 
 Plain is: the request is whole in the buffer, the upstream has an idle connection (or the exchange waits in
-line for one), and the response has a known length that fits the buffers. `begin` asks, `_on_upstream`
+line for one), and the response has a known length that fits the buffers. `begin` asks, `on_upstream`
 answers. Whatever turns out not to be plain, at any point, is promoted: the exchange goes to a task with all
 that was read and written so far (`exchange.serve`). What to send, whom to keep and when to retry is decided
 by the same functions in both lanes; this file adds only the order of I/O.
@@ -11,7 +11,7 @@ The lobby calls it: `begin` with a whole head, the others as `on_event` and `on_
 
 from typing import Any
 
-from shieldproxy.core.closing import Event, State
+from shieldproxy.core.closing import Event
 from shieldproxy.core.fields import Fault
 from shieldproxy.core.head import RequestHead, read_request
 from shieldproxy.core.retry import may_retry
@@ -41,13 +41,7 @@ class Express(Desk):
         """Serve the request whose head is ``data[:end]``; what follows it is its body and later requests."""
         house, lobby = self._house, self._lobby
         now = lobby.now
-        rec.state = State.ACTIVE
-        rec.since = now
-        rec.on_event = self._on_busy
-        rec.due = NEVER
-        house.active += 1
-        ex = Exchange(rec, now, house.nowhere)
-        rec.exchange = ex
+        ex = self._open(rec, now)
         head = read_request(data, end)
         if isinstance(head, Fault):
             self.refuse(ex, head.status, "head", head.reason, head.detail)

@@ -72,7 +72,7 @@ class House:
         """Takes a client's connection back after an exchange (net.downstream)."""
         self._trusted = tuple(ip_network(cidr, strict=False) for cidr in plan.trusted)
         self._trust: dict[str, bool] = {}
-        self._blocks: dict[tuple[str, bytes, int], bytes] = {}
+        self._blocks: dict[tuple[str, bytes], bytes] = {}
 
     # who speaks
 
@@ -99,7 +99,7 @@ class House:
         peer = ex.rec.peer
         if self._trusted and self.trusted(peer):
             return forward.forwarded_block(peer, "http", head, trusted=True)
-        key = (peer, head.host, head.minor)
+        key = (peer, head.host)
         block = self._blocks.get(key)
         if block is None:
             block = forward.forwarded_block(peer, "http", head, trusted=False)

@@ -162,10 +162,10 @@ class Busy(Lobby):
     longest = 0
     count = 0
 
-    def turn(self) -> int:
+    def turn(self, most: int | None = None) -> int:
         if self.count > 50 * ROUND:
             raise RuntimeError("nobody else had a turn")
-        size = super().turn()
+        size = super().turn(most)
         self.count += size
         self.longest = max(self.longest, self.count)
         return size
