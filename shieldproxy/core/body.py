@@ -198,9 +198,14 @@ def chunk(piece: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(piece), piece)
 
 
-def last_chunk(trailers: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
-    """Return the end of a chunked body, with the trailers that may be forwarded (RFC 9110 section 6.5.1)."""
-    lines = [b"%b: %b\r\n" % pair for pair in trailers if _may_trail(pair[0])]
+def last_chunk(trailers: Iterable[tuple[bytes, bytes]] = (), named: frozenset[bytes] = frozenset()) -> bytes:
+    """Return the end of a chunked body, with the trailers that may be forwarded (RFC 9110 section 6.5.1).
+
+    ``named``: lower-case names that Connection gave; such a trailer ends here (RFC 9110 section 7.6.1).
+    """
+    lines = [
+        b"%b: %b\r\n" % pair for pair in trailers if _may_trail(pair[0]) and pair[0].lower() not in named
+    ]
     return b"0\r\n%b\r\n" % b"".join(lines)
 
 

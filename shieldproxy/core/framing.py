@@ -41,8 +41,8 @@ def request_length(lengths: list[bytes], codings: list[bytes], minor: int) -> in
 def _request_coding(codings: list[bytes]) -> int | Fault:
     """Judge a Transfer-Encoding that is not plainly ``chunked`` (RFC 9112 sections 6.1 and 6.3).
 
-    A coding that is not understood is a 501, be ``chunked`` after it or not; ``chunked`` in a wrong place,
-    twice or with parameters, and what is not a list of codings, is a 400.
+    Without ``chunked`` at the end nobody knows where the body ends: a 400, whatever stands there. So is
+    ``chunked`` twice or with parameters, and what is no list of codings. Another coding before it is a 501.
     """
     names = [item.strip(b" \t").lower() for value in codings for item in value.split(b",")]
     if names == [b"chunked"]:
@@ -50,9 +50,9 @@ def _request_coding(codings: list[bytes]) -> int | Fault:
     tokens = [name.partition(b";")[0].rstrip(b" \t") for name in names]
     if not all(map(is_token, tokens)):
         return Fault(400, "coding-bad", "Transfer-Encoding is not a list of codings")
-    if b"chunked" in tokens[:-1]:
+    if tokens[-1] != b"chunked" or b"chunked" in tokens[:-1]:
         return Fault(400, "coding-bad", "chunked is not the last coding, or stands there twice")
-    if tokens == [b"chunked"]:
+    if names[-1] != b"chunked":
         return Fault(400, "coding-bad", "chunked has no parameters")
     return Fault(501, "coding-unknown", "a transfer coding that is not known here")
 

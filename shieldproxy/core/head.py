@@ -179,6 +179,7 @@ def _build(head: RequestHead, authority: bytes) -> RequestHead | Fault:
         elif options.keep_alive:
             head.persistent = True
         if options.named:
+            head.named = options.named
             head.lines = fields.without(head.lines, options.named)
     return head
 
@@ -239,7 +240,7 @@ def _read_rare(head: RequestHead, rare: list[tuple[bytes, Field]], drop: list[by
         elif kind == fields.EXPECT:
             expects.append(value)
         elif kind == fields.TE:
-            head.trailers = head.trailers or b"trailers" in value.lower()
+            head.trailers = head.trailers or _takes_trailers(value)
         elif kind == fields.UPGRADE:
             head.upgrade = True
         elif kind == fields.FORWARDING:
@@ -252,6 +253,11 @@ def _read_rare(head: RequestHead, rare: list[tuple[bytes, Field]], drop: list[by
         or (_read_forwards(head, forwards) if forwards else None)
         or (Fault(508, "loop", "the request goes round in circles") if head.hops >= _MAX_HOPS else None)
     )
+
+
+def _takes_trailers(value: bytes) -> bool:
+    """Whether a TE value has the member ``trailers`` (RFC 9110 section 10.1.4)."""
+    return b"trailers" in [item.strip(b" \t").lower() for item in value.split(b",")]
 
 
 def _read_length(head: RequestHead, given: list[tuple[bytes, bytes]], codings: list[bytes]) -> Fault | None:
@@ -269,7 +275,8 @@ def _read_expect(head: RequestHead, expects: list[bytes]) -> Fault | None:
     """Read Expect (RFC 9110 section 10.1.1); HTTP/1.0 has none, and without a body nobody waits."""
     if head.minor == 0:
         return None
-    if any(value.lower() != b"100-continue" for value in expects):
+    members = {item.strip(b" \t").lower() for value in expects for item in value.split(b",")}
+    if members - {b""} != {b"100-continue"}:
         return Fault(417, "expect", "an expectation that is not known here")
     head.expect = head.length != 0
     return None

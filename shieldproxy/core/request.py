@@ -1,5 +1,9 @@
 """What is known of a request once its head is read. ``head.read_request`` makes one; everybody reads it."""
 
+from typing import Final
+
+NO_NAMES: Final[frozenset[bytes]] = frozenset()
+
 
 class RequestHead:
     """A request that may be forwarded: what the proxy needs to know of it, and its field lines."""
@@ -15,6 +19,7 @@ class RequestHead:
         "max_forwards",
         "method",
         "minor",
+        "named",
         "oddities",
         "path",
         "persistent",
@@ -48,6 +53,8 @@ class RequestHead:
         """Bytes of the body, or CHUNKED."""
         self.persistent = minor == 1
         """Whether the client wants the connection kept."""
+        self.named = NO_NAMES
+        """Lower-case names that Connection gave; not in the lines, and to be kept out of trailers."""
         self.expect = False
         """Whether the client waits for a 100 before it sends the body."""
         self.upgrade = False

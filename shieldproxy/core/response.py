@@ -13,6 +13,7 @@ from shieldproxy.core import fields
 from shieldproxy.core.diagnose import fields_of, split_lines
 from shieldproxy.core.fields import PLAIN_FIELD, UNTIL_CLOSE, Fault, OddLine, read_connection
 from shieldproxy.core.framing import response_length
+from shieldproxy.core.request import NO_NAMES
 
 _STATUS: Final = rb"HTTP/1\.([0-9]) ([1-5][0-9][0-9])(?: (" + fields.VALUE + rb"))?+"
 _plain: Final = re.compile(_STATUS + rb"\r\n").match
@@ -32,6 +33,7 @@ class ResponseHead:
         "length",
         "lines",
         "minor",
+        "named",
         "persistent",
         "phrase",
         "size",
@@ -53,6 +55,8 @@ class ResponseHead:
         """What Content-Length announced: also of a HEAD or a 304, where no body follows."""
         self.persistent = minor == 1
         """Whether the upstream connection may be used again after this response."""
+        self.named = NO_NAMES
+        """Lower-case names that Connection gave; not in the lines, and to be kept out of trailers."""
         self.date = False
         """Whether it carries a Date."""
 
@@ -123,6 +127,7 @@ def _build(head: ResponseHead, method: bytes) -> ResponseHead | Fault:
         options = read_connection(connection or b"")
         head.persistent = not options.close and (head.persistent or options.keep_alive)
         if options.named:
+            head.named = options.named
             head.lines = fields.without(kept, options.named)
     if head.status in NO_LENGTH:
         head.length = 0

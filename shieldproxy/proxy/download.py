@@ -178,7 +178,8 @@ class Download:
             self._add(pieces)
             if self._chunks.done:
                 if ex.framing == CHUNKED:
-                    ex.to_down = bytes(ex.to_down) + last_chunk(self._chunks.trailers)
+                    trailers = self._chunks.trailers if self._head.trailers else ()  # RFC 9110 section 10.1.4
+                    ex.to_down = bytes(ex.to_down) + last_chunk(trailers, resp.named)
                 self._upstream_done(surplus=bool(self._chunks.rest))
         elif resp.length == UNTIL_CLOSE:
             self._add([data] if data else [])

@@ -121,7 +121,7 @@ class Upload:
         if self._body.done:
             rec.buf = self._body.rest
             ex.body_in -= len(rec.buf)
-            out += last_chunk(self._body.trailers)
+            out += last_chunk(self._body.trailers, ex.head.named)
         ex.to_up = out
         return True
 

@@ -174,6 +174,8 @@ def test_trailers_that_may_not_go_on() -> None:
     ).split()
     dropped = [(name, b"1") for name in names]
     assert last_chunk(dropped + kept) == b"0\r\nX-Sum: 1\r\nETag: 2\r\nGrpc-Status: 0\r\n\r\n"
+    named = frozenset((b"x-sum", b"grpc-status"))
+    assert last_chunk(kept, named) == b"0\r\nETag: 2\r\n\r\n"
     assert last_chunk() == END
 
 

@@ -116,6 +116,21 @@ def test_hop_by_hop_fields_go() -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "takes"),
+    [
+        (b"trailers", True),
+        (b"gzip;q=0.5,, Trailers ", True),
+        (b"gzip\r\nTE: trailers", True),
+        (b"gzip", False),
+        (b"xtrailers", False),
+        (b"", False),
+    ],
+)
+def test_who_takes_trailers(value: bytes, takes: bool) -> None:
+    assert good(get(b"TE: " + value + b"\r\n")).trailers is takes
+
+
+@pytest.mark.parametrize(
     "name",
     [
         b"Host",
@@ -180,6 +195,7 @@ def test_expect() -> None:
     expect = b"Expect: 100-Continue\r\n"
     assert good(get(expect + b"Content-Length: 1\r\n")).expect
     assert good(get(expect + b"Transfer-Encoding: chunked\r\n")).expect
+    assert good(get(b"Expect: ,100-continue,, 100-CONTINUE\r\nContent-Length: 1\r\n")).expect
     assert not good(get(expect)).expect
     assert not good(get(expect + b"Content-Length: 1\r\n", b"POST /a HTTP/1.0")).expect
 
