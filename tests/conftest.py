@@ -8,9 +8,12 @@ what is missing. With SHIELDPROXY_NO_SKIPS=1, as in .ci/run, the machine is mean
 import os
 from collections import Counter
 from collections.abc import Generator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.kit.closewait import TOTALS, Totals
 
 # A busy machine is no fault of an example; a CI run that fails can be run again and fails again.
 settings.register_profile(
@@ -79,15 +82,25 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Unequal counts are a failure (unless one lane alone was asked for)."""
+    """Unequal counts are a failure (unless one lane alone was asked for), and so is a CLOSE_WAIT of ours."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["close_wait"] = TOTALS.as_dict()
+        return
+    if TOTALS.defects and exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if (
-        not hasattr(session.config, "workerinput")
-        and exitstatus == 0
+        exitstatus == 0
         and all(PASSED.values())
         and len(PASSED) == len(LANES)
         and len(set(PASSED.values())) > 1
     ):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object | None) -> None:
+    """A process of a parallel run has ended: what it saw of CLOSE_WAIT."""
+    TOTALS.add(getattr(node, "workeroutput", {}).get("close_wait", Totals().as_dict()))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -96,3 +109,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(
             f"express lane: {PASSED['express']} passed; task lane: {PASSED['task']} passed"
         )
+    if TOTALS.proxies:
+        terminalreporter.write_line(str(TOTALS))

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.kit.client import open_socket
+from tests.kit.closewait import WATCHMAN
 from tests.kit.sockets import CLOSE_WAIT, Row, gone, held_by, table
 from tests.kit.transcript import note_line
 
@@ -111,6 +112,17 @@ def settings(
     return base
 
 
+def servers_of(config: Mapping[str, Any]) -> list[str]:
+    """Every upstream server's address."""
+    return [server for table in config.get("upstream", {}).values() for server in table.get("servers", ())]
+
+
+def ports(addresses: Iterable[str]) -> list[int]:
+    """The ports of those that have one."""
+    words = [address.rpartition(":")[2] for address in addresses if not address.startswith("unix:")]
+    return [int(word) for word in words if word.isdigit()]
+
+
 class Proxy:
     """One running product. ``address`` is the first listening address, ``addresses`` all of them."""
 
@@ -136,12 +148,14 @@ class Proxy:
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
             )
         self.pid = self.process.pid
+        self._guarded = WATCHMAN.guard(self.pid, ports(self.addresses), ports(servers_of(config)))
         try:
             for address in self.addresses:
                 self._await(address)
         except BaseException:
             self.process.kill()
             self.process.wait()
+            WATCHMAN.release(self._guarded)
             raise
 
     def _await(self, address: str) -> None:
@@ -230,10 +244,17 @@ class Proxy:
         return [row for row in table(self.pid) if row.state == CLOSE_WAIT and row.inode in own]
 
     def finish(self) -> None:
-        """No CLOSE_WAIT; TERM, exit status 0, nothing in stderr that looks like a crash."""
-        if self.process.poll() is None:
-            gone(self.half_dead)
-        status = self.terminate()
+        """No CLOSE_WAIT, now or ever; TERM, exit status 0, nothing in stderr that looks like a crash."""
+        try:
+            if self.process.poll() is None:
+                gone(self.half_dead)
+            status = self.terminate()
+        finally:
+            WATCHMAN.release(self._guarded)
+        self._from = 0
+        json_log = self.config["log"].get("format", "json") == "json"
+        left_over = self._guarded.verdict(self.lines() if json_log else [])
+        assert not left_over, "\n".join(left_over)
         said = self.stderr()
         assert "Traceback" not in said, said[-6000:]
         assert status == 0, f"exit status {status}: {said[-3000:]}"
