@@ -11,6 +11,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final
 
+from shieldproxy.core.blocks import VIA_LINES
 from shieldproxy.core.fields import CHUNKED, without
 from shieldproxy.core.own import own_options, own_response
 from shieldproxy.core.request import RequestHead
@@ -53,6 +54,20 @@ def request_head(
     HTTP/1.0, for which a body needs a length. ``host``: for a client of HTTP/1.0 that named none, the
     authority that it reached (RFC 9112 section 3.3).
     """
+    edited = route.request_set or route.request_remove or request_id is not None
+    if head.block and not edited and not minor10:
+        return b"".join(
+            (
+                head.method,
+                b" ",
+                head.target,
+                b" HTTP/1.1\r\n",
+                head.block,
+                _VIA[head.minor],
+                forwarded,
+                b"\r\n",
+            )
+        )
     lines = head.lines
     if not head.host:
         lines = [b"Host: " + host, *lines]
@@ -64,7 +79,7 @@ def request_head(
     elif head.length == CHUNKED:
         lines = without(lines, _TRAILER)
         extra = b"Content-Length: %d\r\n" % framing
-    if route.request_set or route.request_remove or request_id is not None:
+    if edited:
         lines = _edited(lines, route.request_set, route.request_remove, route.request_id, request_id)
     return b"".join(
         (
@@ -83,7 +98,6 @@ def request_head(
 
 _VIA: Final = (b"\r\nVia: 1.0 shieldproxy\r\n", b"\r\nVia: 1.1 shieldproxy\r\n")
 """Behind the last of the sender's lines."""
-_VIA_LINE: Final = (b"Via: 1.0 shieldproxy", b"Via: 1.1 shieldproxy")
 _TRAILER: Final = frozenset((b"trailer",))
 
 
@@ -102,11 +116,16 @@ def response_head(
     ``framing``: the body's length, CHUNKED or UNTIL_CLOSE; where no body follows (HEAD, 304), the announced
     length is passed on instead. ``date`` is used if the upstream sent none (RFC 9110 section 6.6.1).
     """
+    edited = route.response_set or route.response_remove or request_id is not None
+    announced = framing if resp.length else resp.content_length
+    if resp.block and not edited and not minor10 and announced is not None and announced >= 0 and resp.date:
+        if connection:
+            return b"%bContent-Length: %d\r\nConnection: %b\r\n\r\n" % (resp.block, announced, connection)
+        return b"%bContent-Length: %d\r\n\r\n" % (resp.block, announced)
     lines = resp.lines
-    if route.response_set or route.response_remove or request_id is not None:
+    if edited:
         lines = _edited(lines, route.response_set, route.response_remove, route.request_id, request_id)
     extra = b""
-    announced = framing if resp.length else resp.content_length
     if announced == CHUNKED:
         extra = b"Transfer-Encoding: chunked\r\n"
     elif announced is not None and announced >= 0:
@@ -116,7 +135,7 @@ def response_head(
     if not resp.date:
         extra += b"Date: %b\r\n" % date
     first = b"HTTP/1.%d %d %b" % (0 if minor10 else 1, resp.status, resp.phrase)
-    return b"\r\n".join((first, *lines, _VIA_LINE[resp.minor], extra + b"\r\n"))
+    return b"\r\n".join((first, *lines, VIA_LINES[resp.minor], extra + b"\r\n"))
 
 
 def interim_head(resp: ResponseHead) -> bytes:

@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from shieldproxy.core import fields
+from shieldproxy.core.blocks import REQUEST_BLOCKS
 from shieldproxy.core.diagnose import (
     BARE_LF,
     FOLDS,
@@ -57,6 +58,9 @@ _plain: Final = re.compile(
     rb"(" + fields.TOKEN + rb") ((/[!-\"$->@-~]*+)(?:\?[!-\"$-~]*+)?+) HTTP/1\.([01])\r\n"
 ).match
 _blank: Final = re.compile(rb"(?:\r?\n)*+").match
+
+_cookie: Final = re.compile(fields.VALUE).fullmatch
+_known_block: Final = REQUEST_BLOCKS.get
 
 # Past this many passages through a shieldproxy, a request is going round in circles (RFC 9110 section 7.6).
 _MAX_HOPS: Final = 8
@@ -105,12 +109,39 @@ def read_request(data: bytes, end: int) -> RequestHead | Fault:
         method, target, path, minor = match.groups()
         if method == b"CONNECT" or method == b"TRACE":  # noqa: PLR1714 - a set costs twice as much here
             return _refused_method(method)
-        lines = data[match.end() : end - 4].split(b"\r\n")
+        start = match.end()
+        at = data.find(b"\r\nCookie: ", start - 2, end)
+        if at < 0:
+            block, cookie, cut = data[start : end - 4], b"", -3
+        else:
+            stop = data.find(b"\r\n", at + 2)
+            block, cookie, cut = data[start:at] + data[stop : end - 4], data[at + 2 : stop], at - start
+        known = _known_block(block)
+        if known is not None and known[0] == cut and minor == b"1" and _cookie(cookie):
+            head = RequestHead(method, target, path, 1, None, end)
+            _, before, behind, head.count, head.host, head.user_agent, head.persistent = known
+            head.block = before + cookie + behind
+            return head
+        lines = data[start : end - 4].split(b"\r\n")
         try:
-            return _build(RequestHead(method, target, path, 1 if minor == b"1" else 0, lines, end), b"")
+            read = _build(RequestHead(method, target, path, 1 if minor == b"1" else 0, lines, end), b"")
         except OddLine:
             pass
+        else:
+            if isinstance(read, RequestHead) and read.news == (at >= 0) and read.minor:
+                _keep_block(block, cut, cookie, read)
+            return read
     return _read_slowly(bytes(data[:end]))
+
+
+def _keep_block(block: bytes, cut: int, cookie: bytes, head: RequestHead) -> None:
+    """Remember what the lines of a head mean, all but its cookie."""
+    before, behind = b"\r\n".join(head.lines), b""
+    if cookie:
+        index = head.lines.index(cookie)
+        before = b"".join([line + b"\r\n" for line in head.lines[:index]])
+        behind = b"".join([b"\r\n" + line for line in head.lines[index + 1 :]])
+    REQUEST_BLOCKS.keep(block, (cut, before, behind, head.count, head.host, head.user_agent, head.persistent))
 
 
 def _refused_method(method: bytes) -> Fault:
@@ -152,10 +183,12 @@ def _build(head: RequestHead, authority: bytes) -> RequestHead | Fault:
     drop: list[bytes] = []
     rare: list[tuple[bytes, Field]] = []
     known = fields.REQUEST_LINES.get
+    news = 0
     for line in head.lines:
         field = known(line)
         if field is None:
             field = fields.REQUEST_LINES.learn(line)
+            news += 1
         if field is not PLAIN_FIELD:
             kind, _, value = field
             if kind == fields.HOST:
@@ -181,6 +214,9 @@ def _build(head: RequestHead, authority: bytes) -> RequestHead | Fault:
         if options.named:
             head.named = options.named
             head.lines = fields.without(head.lines, options.named)
+            return head
+    if not rare:
+        head.news = news
     return head
 
 

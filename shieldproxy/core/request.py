@@ -9,17 +9,19 @@ class RequestHead:
     """A request that may be forwarded: what the proxy needs to know of it, and its field lines."""
 
     __slots__ = (
+        "_lines",
+        "block",
         "count",
         "expect",
         "forwarded",
         "hops",
         "host",
         "length",
-        "lines",
         "max_forwards",
         "method",
         "minor",
         "named",
+        "news",
         "oddities",
         "path",
         "persistent",
@@ -31,7 +33,13 @@ class RequestHead:
     )
 
     def __init__(
-        self, method: bytes, target: bytes, path: bytes, minor: int, lines: list[bytes], size: int
+        self,
+        method: bytes,
+        target: bytes,
+        path: bytes,
+        minor: int,
+        lines: list[bytes] | None,
+        size: int,
     ) -> None:
         self.method = method
         self.target = target
@@ -40,11 +48,12 @@ class RequestHead:
         """The target without its query."""
         self.minor = minor
         """0 or 1."""
-        self.lines = lines
-        """Field lines without CRLF: nothing hop-by-hop, one Host and one length at most."""
+        self._lines = lines
+        self.block = b""
+        """The field lines joined by CRLF, where they are not in `lines` yet."""
         self.size = size
         """Bytes of the head, the blank line included."""
-        self.count = len(lines)
+        self.count = 0 if lines is None else len(lines)
         """Fields as received."""
         self.host = b""
         """Lower case, with the port if one was given; empty only in HTTP/1.0."""
@@ -69,3 +78,17 @@ class RequestHead:
         """BARE_LF | FOLDS: what was normalised; the policy decides whether that is acceptable."""
         self.hops = 0
         """How often the request has come through a shieldproxy already."""
+        self.news = -1
+        """Lines that were not known before; -1: the head has what is to be looked at each time."""
+
+    @property
+    def lines(self) -> list[bytes]:
+        """Field lines without CRLF: nothing hop-by-hop, one Host and one length at most."""
+        if self._lines is None:
+            self._lines = self.block.split(b"\r\n")
+            self.block = b""
+        return self._lines
+
+    @lines.setter
+    def lines(self, lines: list[bytes]) -> None:
+        self._lines = lines

@@ -10,6 +10,7 @@ import re
 from typing import Final
 
 from shieldproxy.core import fields
+from shieldproxy.core.blocks import RESPONSE_BLOCKS, VIA_LINES, ResponseBlock
 from shieldproxy.core.diagnose import fields_of, split_lines
 from shieldproxy.core.fields import PLAIN_FIELD, UNTIL_CLOSE, Fault, OddLine, read_connection
 from shieldproxy.core.framing import response_length
@@ -17,6 +18,8 @@ from shieldproxy.core.request import NO_NAMES
 
 _STATUS: Final = rb"HTTP/1\.([0-9]) ([1-5][0-9][0-9])(?: (" + fields.VALUE + rb"))?+"
 _plain: Final = re.compile(_STATUS + rb"\r\n").match
+_digits: Final = re.compile(rb"[0-9]{1,15}+(?=\r\n)").match
+_known_block: Final = RESPONSE_BLOCKS.get
 _status_line: Final = re.compile(_STATUS).fullmatch
 _blank_line: Final = re.compile(rb"\n\r?\n").search
 
@@ -28,12 +31,14 @@ class ResponseHead:
     """A response that may be forwarded."""
 
     __slots__ = (
+        "block",
         "content_length",
         "date",
         "length",
         "lines",
         "minor",
         "named",
+        "news",
         "persistent",
         "phrase",
         "size",
@@ -59,6 +64,10 @@ class ResponseHead:
         """Lower-case names that Connection gave; not in the lines, and to be kept out of trailers."""
         self.date = False
         """Whether it carries a Date."""
+        self.block = b""
+        """The head as it goes on in HTTP/1.1, up to its length, where that is known."""
+        self.news = -1
+        """Lines that were not known before; -1: the head has what is to be looked at each time."""
 
 
 def read_response(data: bytes, end: int, method: bytes) -> ResponseHead | Fault:
@@ -66,17 +75,47 @@ def read_response(data: bytes, end: int, method: bytes) -> ResponseHead | Fault:
 
     A head of mixed line ends may be shorter than ``end``: ``size`` says where it ended.
     """
+    block = b""
+    at = data.find(b"\r\nContent-Length: ", 0, end)
+    digits = _digits(data, at + 18, end) if at > 0 else None
+    if digits is not None:
+        block = data[:at] + data[digits.end() : end]
+        known = _known_block(block)
+        if known is not None:
+            return _known_head(known, int(digits[0]), end, method)
     match = _plain(data, 0, end)
     if match is not None and data[end - 4 : end] == b"\r\n\r\n":
         minor, status, phrase = match.groups()
         lines = data[match.end() : end - 4].split(b"\r\n")
         try:
-            return _build(
+            read = _build(
                 ResponseHead(0 if minor == b"0" else 1, int(status), phrase or b"", lines, end), method
             )
         except OddLine:
             pass
+        else:
+            if block and isinstance(read, ResponseHead) and not read.news and read.minor:
+                _keep_block(block, read)
+            return read
     return _read_slowly(bytes(data[:end]), method)
+
+
+def _known_head(known: ResponseBlock, length: int, end: int, method: bytes) -> ResponseHead:
+    status, phrase, lines, block, persistent, date = known
+    head = ResponseHead(1, status, phrase, lines, end)
+    head.content_length = length
+    head.length = 0 if status == 304 or method == b"HEAD" else length
+    head.persistent = persistent
+    head.date = date
+    head.block = block
+    return head
+
+
+def _keep_block(block: bytes, head: ResponseHead) -> None:
+    """Remember what the lines of a head mean, all but its length."""
+    lines = (b"HTTP/1.1 %d %b" % (head.status, head.phrase), *head.lines, VIA_LINES[1], b"")
+    known = (head.status, head.phrase, head.lines, b"\r\n".join(lines), head.persistent, head.date)
+    RESPONSE_BLOCKS.keep(block, known)
 
 
 def _read_slowly(data: bytes, method: bytes) -> ResponseHead | Fault:
@@ -105,10 +144,12 @@ def _build(head: ResponseHead, method: bytes) -> ResponseHead | Fault:
     connection: bytes | None = None
     kept: list[bytes] = []
     known = fields.RESPONSE_LINES.get
+    news = 0
     for line in head.lines:
         field = known(line)
         if field is None:
             field = fields.RESPONSE_LINES.learn(line)
+            news += 1
         if field is PLAIN_FIELD:
             kept.append(line)
             continue
@@ -129,6 +170,7 @@ def _build(head: ResponseHead, method: bytes) -> ResponseHead | Fault:
         if options.named:
             head.named = options.named
             head.lines = fields.without(kept, options.named)
+            news = -1
     if head.status in NO_LENGTH:
         head.length = 0
     else:
@@ -140,4 +182,6 @@ def _build(head: ResponseHead, method: bytes) -> ResponseHead | Fault:
         head.length = 0 if head.status == 304 or method == b"HEAD" else length
     if head.length == UNTIL_CLOSE or head.status == 101:
         head.persistent = False
+    if head.content_length is not None and len(lengths) == 1:
+        head.news = news
     return head
