@@ -246,9 +246,11 @@ class Proxy:
     def finish(self) -> None:
         """No CLOSE_WAIT, now or ever; TERM, exit status 0, nothing in stderr that looks like a crash."""
         try:
-            if self.process.poll() is None:
-                gone(self.half_dead)
-            status = self.terminate()
+            try:
+                if self.process.poll() is None:
+                    gone(self.half_dead)
+            finally:
+                status = self.terminate()
         finally:
             WATCHMAN.release(self._guarded)
         self._from = 0

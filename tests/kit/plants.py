@@ -1,0 +1,24 @@
+"""Planted faults: what a proxy could get wrong, how to make this one do so, and which tests must say so.
+
+`PLANTS` is the whole table; its two halves are in `plants_messages` and `plants_ends`. They are switched on
+one by one in ``tests/planted``; by hand: ``python -m tests.kit.planted "no linger" run CONFIG``.
+"""
+
+from tests.kit.patches import everywhere
+from tests.kit.plants_ends import ENDS
+from tests.kit.plants_messages import MESSAGES, ONE
+from tests.kit.plants_model import Plant
+
+FAULTS = {**MESSAGES, **ENDS}
+
+NOTHING = "nothing"
+"""No fault: the product is started in the same way, and every case is green."""
+NOWHERE = "nowhere to plant it"
+"""What it would change is not there: no case may be red for that."""
+
+CONTROLS = {
+    NOTHING: Plant(lambda: None, "", *sorted({c for plant in FAULTS.values() for c in plant.cases})[::9]),
+    NOWHERE: Plant(lambda: everywhere("core.head", "renamed", lambda old: old), "", f"{ONE}[host: two]"),
+}
+
+PLANTS = {**FAULTS, **CONTROLS}

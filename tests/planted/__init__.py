@@ -1,0 +1,1 @@
+"""The tests are seen to be able to fail."""
