@@ -83,6 +83,11 @@ class Side:
             ran = subprocess.run(["ip", *words.split()], capture_output=True, text=True, check=False)
             if ran.returncode:
                 raise OSError(f"ip {words}: {ran.stderr.strip()}")
+        # The machine's own choice may be bbr, and a namespace may not name another for all: its route may.
+        for control in ("cubic", "reno"):
+            words = f"route replace {peer} dev wire congctl {control}"
+            if subprocess.run(["ip", *words.split()], capture_output=True, check=False).returncode == 0:
+                break
 
     def run(self, make: Callable[[], Made]) -> Made:
         """Call a function inside the namespace; the sockets and processes it makes are born there."""
@@ -92,6 +97,10 @@ class Side:
             return make()
 
         return _in_thread(enter)
+
+    def pool(self, threads: int) -> ThreadPoolExecutor:
+        """Threads that live inside the namespace."""
+        return ThreadPoolExecutor(threads, initializer=lambda: _libc("setns", self.namespace, _CLONE_NEWNET))
 
     def close(self) -> None:
         """Let go of device and namespace."""
