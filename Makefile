@@ -5,7 +5,10 @@
 # make lock   refresh requirements-dev.lock
 # Nothing here needs root, and nothing is written outside this directory but pip's cache.
 
-PYTHON ?= python3
+# The system's Python where it can make environments (Debian's is built with profile-guided optimisation: a
+# tenth less CPU a request than a plain build), else the first in the path.
+PYTHON ?= $(shell /usr/bin/python3 -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+            && echo /usr/bin/python3 || echo python3)
 VENV   ?= .venv
 LISTEN ?= 127.0.0.1:8080
 BENCH  ?= full

@@ -42,8 +42,8 @@ def request_head(
     route: Route,
     forwarded: bytes,
     framing: int,
-    *,
     request_id: bytes | None = None,
+    *,
     minor10: bool = False,
     host: bytes = b"localhost",
 ) -> bytes:
@@ -104,12 +104,11 @@ _TRAILER: Final = frozenset((b"trailer",))
 def response_head(
     resp: ResponseHead,
     route: Route,
-    *,
-    minor10: bool,
     framing: int,
     connection: bytes,
     date: bytes,
     request_id: bytes | None = None,
+    minor10: bool = False,
 ) -> bytes:
     """Write the head that goes to the client.
 

@@ -94,19 +94,8 @@ class Group:
         server = self._single or self._least(idle_only=True)
         if server is None or not server.idle:
             return None
-        return self._lease(server)
-
-    def _lease(self, server: Server) -> Upstream:
         server.leased += 1
-        up = server.idle.pop()
-        self._hand_over(up)
-        return up
-
-    def _hand_over(self, up: Upstream) -> None:
-        """Until its next owner says otherwise, events are latched, and no deadline of the last one fires."""
-        up.uses += 1
-        up.due = inf
-        up.on_event = ignore
+        return _handed_over(server.idle.pop())
 
     def enter(self, ticket: Ticket) -> Grant | None:
         """Return a connection or a place at a server; None: the ticket now stands in the line.
@@ -117,9 +106,9 @@ class Group:
         if not self.line:
             server = self._least(idle_only=False)
             if server is not None:
-                if server.idle:
-                    return self._lease(server)
                 server.leased += 1
+                if server.idle:
+                    return _handed_over(server.idle.pop())
                 server.open += 1
                 return server
         self.line[ticket] = None
@@ -175,16 +164,18 @@ class Group:
             return
         if self.line:
             ticket, _ = self.line.popitem(last=False)
-            self._hand_over(up)
+            _handed_over(up)
             self._lobby.guard(ticket.rec, ticket.grant, ticket, up)
             return
         server = up.server
         server.leased -= 1
         server.idle.append(up)
-        up.since = self._lobby.now
+        up.since = now = self._lobby.now
         up.on_event = self._on_pooled
         up.on_due = self._on_pool_due
-        self._lobby.arm(up, up.since + self.spec.pool_idle)
+        up.due = due = now + self.spec.pool_idle
+        if due <= up.slot:
+            self._lobby.arm(up, due)
 
     def _silent(self, up: Upstream) -> bool:
         """Whether a connection has neither ended nor anything to say; if not, it is given up."""
@@ -289,6 +280,14 @@ class Group:
         for server in self.servers:
             for up in list(server.idle):
                 self._discard(up)
+
+
+def _handed_over(up: Upstream) -> Upstream:
+    """Until its next owner says otherwise, events are latched, and no deadline of the last one fires."""
+    up.uses += 1
+    up.due = inf
+    up.on_event = ignore
+    return up
 
 
 def _close_orderly(sock: socket.socket) -> None:

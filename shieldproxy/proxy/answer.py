@@ -20,13 +20,13 @@ def speaks_10(ex: Exchange, head: RequestHead) -> bool:
 
 def may_keep(house: House, ex: Exchange) -> bool:
     """Whether the client's connection may serve another request after this one."""
-    head = ex.head
-    rec = ex.rec
-    if house.draining or (rec.latch & FIN and not rec.buf and not has_input(rec)):
-        return False  # half-closed, and this was its last request
-    if not ex.policy.keep_alive or not head.persistent:
+    head, policy = ex.head, ex.policy
+    if not head.persistent or not policy.keep_alive or house.draining:
         return False
-    return head.minor == 0 or ex.policy.request_version is None
+    rec = ex.rec
+    if rec.latch & FIN and not rec.buf and not has_input(rec):
+        return False  # half-closed, and this was its last request
+    return policy.request_version is None or head.minor == 0
 
 
 def _connection(ex: Exchange) -> bytes:
@@ -58,7 +58,7 @@ def parse(ex: Exchange, data: bytes, method: bytes) -> tuple[ResponseHead, int] 
     return resp, resp.size
 
 
-def compose(house: House, ex: Exchange, head: RequestHead, resp: ResponseHead, *, whole: bool) -> bytes:
+def compose(house: House, ex: Exchange, head: RequestHead, resp: ResponseHead, whole: bool) -> bytes:
     """Decide framing and persistence towards the client and return the response's head for it.
 
     Args:
@@ -82,11 +82,11 @@ def compose(house: House, ex: Exchange, head: RequestHead, resp: ResponseHead, *
     out = forward.response_head(
         resp,
         ex.route,
-        minor10=old,
-        framing=framing,
-        connection=_connection(ex),
-        date=b"" if resp.date else house.journal.date(),
-        request_id=ex.id.encode() if ex.id else None,
+        framing,
+        b"" if keep and head.minor and not old else _connection(ex),
+        b"" if resp.date else house.journal.date(),
+        ex.id.encode() if ex.id else None,
+        old,
     )
     ex.head_out += len(out)
     return out

@@ -28,6 +28,7 @@ class Desk:
         self._house = house
         self._lobby = house.lobby
         self._on_busy = self.on_busy
+        self._usual_agent = house.plan.base.limits.user_agent
 
     def on_busy(self, rec: Downstream, events: int) -> None:
         """Latch what a client does whose request is worked on."""
@@ -61,14 +62,11 @@ class Desk:
             ex.client = forward.client_of(rec.peer, head, house.trusted)
         agent = head.user_agent
         # Before any pattern runs on it, and by the address alone: the last request's policy is another's.
-        if (
-            len(agent) > house.plan.base.limits.user_agent
-            and len(agent) > house.rules.at_accept(rec.peer).limits.user_agent
-        ):
+        if len(agent) > self._usual_agent and len(agent) > house.rules.at_accept(rec.peer).limits.user_agent:
             self.refuse(ex, 431, "head", "user-agent-long")
             return False
         verdict = house.rules.decide(
-            ex.client, head.method, head.path, head.host, head.minor, agent, self._lobby.now
+            ex.client, head.method, head.path, head.host, head.minor, agent, ex.started
         )
         ex.verdict = verdict
         ex.policy = rec.policy = policy = verdict.policy
@@ -100,7 +98,7 @@ class Desk:
             route,
             self._house.forwarded(ex, head),
             head.length,
-            request_id=ex.id.encode() if ex.id else None,
+            ex.id.encode() if ex.id else None,
         )
 
     def refuse(

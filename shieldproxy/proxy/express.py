@@ -156,7 +156,7 @@ class Express(Desk):
         if have < length:
             self._wait_for_more(ex, up, data, more)
             return
-        self._answer(ex, up, head, resp, data[start : start + length], surplus=have > length)
+        self._answer(ex, up, head, resp, data[start : start + length], have > length)
 
     def _wait_for_more(self, ex: Exchange, up: Upstream, data: bytes, more: int) -> None:
         ex.from_up = data
@@ -165,11 +165,11 @@ class Express(Desk):
             self._lobby.again(up)
 
     def _answer(
-        self, ex: Exchange, up: Upstream, head: RequestHead, resp: Any, body: bytes, *, surplus: bool
+        self, ex: Exchange, up: Upstream, head: RequestHead, resp: Any, body: bytes, surplus: bool
     ) -> None:
         """The response is whole: the client is answered, the upstream released."""
-        house, rec = self._house, ex.rec
-        out = compose(house, ex, head, resp, whole=True) + body
+        rec = ex.rec
+        out = compose(self._house, ex, head, resp, True) + body
         try:
             count = rec.sock.send(out)
         except BlockingIOError:
@@ -187,19 +187,20 @@ class Express(Desk):
         try:
             self._answered(ex, resp, out, count)
         except Exception as exc:  # noqa: BLE001 - from here on it is the client's record, not the upstream's
-            house.fault(rec, exc)
+            self._house.fault(rec, exc)
 
     def _answered(self, ex: Exchange, resp: Any, out: bytes, count: int) -> None:
         """The upstream is out of it: into the books, and on or off with the client."""
-        house, rec = self._house, ex.rec
-        if count < 0:
-            self.client_reset(ex)
-            return
         ex.bytes_out = count
         if count < len(out):
+            if count < 0:
+                ex.bytes_out = 0
+                self.client_reset(ex)
+                return
             ex.resp = resp
             self.promote(ex, "slow-reader", to_down=memoryview(out)[count:], ending=exchange.SERVED)
             return
+        house, rec = self._house, ex.rec
         house.conclude(ex, "served", "upstream", "relay", "done")
         if ex.keep and not house.draining and not rec.latch & FIN:
             house.go_on(rec)

@@ -157,13 +157,6 @@ class Journal:
             self._date = formatdate(second, usegmt=True).encode()
         return self._stamp + _THOUSANDTHS[int((now - second) * 1000)]
 
-    def _at(self, now: float) -> str:
-        """The wall clock at a moment of the lobby's; one look serves all lines of a turn."""
-        if now != self._moment:
-            self._moment = now
-            self._moment_stamp = self._now()
-        return self._moment_stamp
-
     def date(self) -> bytes:
         """The present second as a Date field has it."""
         self._now()
@@ -175,10 +168,13 @@ class Journal:
         """Write how an exchange ended."""
         if not self.access.on:
             return
-        rec, head, server, verdict = ex.rec, ex.head, ex.server, ex.verdict
         if not self._json:
             self.access.write(self._combined(ex))
             return
+        rec, head, server, verdict = ex.rec, ex.head, ex.server, ex.verdict
+        if now != self._moment:  # one look at the wall clock serves all lines of a turn
+            self._moment = now
+            self._moment_stamp = self._now()
         if head is NO_HEAD:
             method = target = host = version = agent = ""
             bytes_in = len(rec.buf)
@@ -193,8 +189,8 @@ class Journal:
         self.access.write(
             self._encode(
                 Outcome(
-                    "exchange", self._at(now), ex.client, rec.port, rec.door.listen, method, target, host,
-                    version, agent, ex.status, outcome, by, phase, reason,
+                    "exchange", self._moment_stamp, ex.client, rec.port, rec.door.listen, method, target,
+                    host, version, agent, ex.status, outcome, by, phase, reason,
                     ex.route.upstream,
                     server.name if server is not None else "",
                     bytes_in, ex.bytes_out, round(now - ex.started, 6), ex.lane, ex.retries,
