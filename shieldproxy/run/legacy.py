@@ -12,12 +12,16 @@ beyond those that keep a demonstration alive.
 
 import argparse
 import html
+import json
 import signal
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import count
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -37,7 +41,7 @@ overflow-wrap: anywhere }}</style>
 <p>Also here: <a href="/slow?seconds=2">/slow?seconds=2</a>,
 <a href="/big?size=1048576">/big?size=1048576</a>,
 <a href="/stream?size=65536">/stream?size=65536</a> (no length, ends with the connection),
-POST /echo, and POST /refuse (413, the body unread).</p>
+POST /echo, and POST /refuse?size=40000 (413, the body unread).</p>
 </html>
 """
 
@@ -50,6 +54,25 @@ class Counts:
     served: int
     held: int
     held_peak: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Something that became of a connection, for whoever watches the server's threads.
+
+    ``what`` is "held" (a thread took it), "asked" (a head is read; ``text`` is its User-Agent), "answered"
+    (a response is written whole; ``text`` is its status) or "released" (the thread is free again). ``at`` is
+    ``time.monotonic()``, which all processes of a machine share.
+    """
+
+    what: str
+    at: float
+    number: int
+    port: int
+    text: str = ""
+
+
+Watch = Callable[[Seen], None]
 
 
 def blocks(size: int) -> Iterator[bytes]:
@@ -66,10 +89,19 @@ class LegacyServer:
         threads: connections that are served at a time.
         backlog: connections that the kernel holds beside those.
         patience: seconds that a thread waits for the next bytes of a client (Apache 1.3 waited 300).
+        keep_alive: seconds that a thread waits for the next request on a kept connection (Apache 1.3: 15).
+        watch: called with all that becomes of connections, from their threads.
     """
 
     def __init__(
-        self, address: Address, *, threads: int = 4, backlog: int = 4, patience: float = 300.0
+        self,
+        address: Address,
+        *,
+        threads: int = 4,
+        backlog: int = 4,
+        patience: float = 300.0,
+        keep_alive: float = 15.0,
+        watch: Watch = lambda _: None,
     ) -> None:
         if address.is_unix:
             raise ValueError(f"{address}: this server speaks TCP only")
@@ -77,6 +109,9 @@ class LegacyServer:
         self._threads = threads
         self._backlog = backlog
         self._patience = patience
+        self._keep_alive = keep_alive
+        self._watch = watch
+        self._numbers = count(1)
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._stopped = threading.Event()
@@ -135,30 +170,40 @@ class LegacyServer:
                 if self._stopped.wait(0.05):  # out of descriptors, or woken to stop
                     return
                 continue
-            with connection, self._holding(connection), suppress(OSError):
-                self._serve(connection, str(peer[0]))
+            host, port = str(peer[0]), int(peer[1])
+            with self._holding(connection, port) as note, connection, suppress(OSError):
+                self._serve(connection, host, note)
 
     @contextmanager
-    def _holding(self, connection: socket.socket) -> Iterator[None]:
-        """Count a connection while a thread is held by it."""
+    def _holding(self, connection: socket.socket, port: int) -> Iterator[Callable[[str, str], None]]:
+        """Count a connection while a thread is held by it; gives what notes its progress."""
         with self._lock:
+            number = next(self._numbers)
             self._accepted += 1
             self._open.add(connection)
             self._peak = max(self._peak, len(self._open))
+        note = partial(self._note, number, port)
+        note("held")
         try:
-            yield
+            yield note
         finally:
             with self._lock:
                 self._open.discard(connection)
+            note("released")
 
-    def _serve(self, connection: socket.socket, peer: str) -> None:
+    def _note(self, number: int, port: int, what: str, words: str = "") -> None:
+        self._watch(Seen(what, time.monotonic(), number, port, words))
+
+    def _serve(self, connection: socket.socket, peer: str, note: Callable[[str, str], None]) -> None:
         """Answer the requests of a connection, as long as it is kept."""
         connection.settimeout(self._patience)
         with connection.makefile("rb") as reader:
             keep = True
             while keep and not self._stopped.is_set():
                 try:
-                    request = read_request(reader, peer)
+                    request = read_request(
+                        reader, peer, lambda asked: note("asked", asked.value("user-agent"))
+                    )
                     if request is None:
                         return
                     answer = self._answer(request)
@@ -168,8 +213,13 @@ class LegacyServer:
                 send(
                     connection, answer, keep=keep, head_only=request is not None and request.method == "HEAD"
                 )
+                note("answered", str(answer.status))
                 with self._lock:
                     self._served += 1
+                if keep:
+                    connection.settimeout(self._keep_alive)
+                    reader.peek(1)
+                    connection.settimeout(self._patience)
 
     def _answer(self, request: Request) -> Answer:
         """Choose the page."""
@@ -206,6 +256,18 @@ class LegacyServer:
         )
 
 
+class Printer:
+    """Prints what is seen, a JSON object on a line. Who no longer reads it does not stop the server."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __call__(self, seen: Seen) -> None:
+        """Print one."""
+        with self._lock, suppress(OSError):
+            print(json.dumps(asdict(seen)), flush=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until INT or TERM."""
     parser = argparse.ArgumentParser(
@@ -213,9 +275,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--listen", default="127.0.0.1:9000", metavar="ADDR")
     parser.add_argument("--threads", type=int, default=4, help="connections served at a time (4)")
+    parser.add_argument(
+        "--watch", action="store_true", help="print what becomes of connections, as JSON lines"
+    )
     options = parser.parse_args(arguments)
+    watch = Printer() if options.watch else lambda _: None
     try:
-        server = LegacyServer(Address.parse(options.listen), threads=options.threads).start()
+        address = Address.parse(options.listen)
+        server = LegacyServer(address, threads=options.threads, watch=watch).start()
     except (OSError, ValueError) as fault:
         parser.exit(2 if isinstance(fault, ValueError) else 1, f"legacy server: {options.listen}: {fault}\n")
     stop = threading.Event()

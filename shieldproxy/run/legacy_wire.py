@@ -4,7 +4,7 @@ Nothing here is shared with the proxy's own reading of messages: this end is mea
 """
 
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BufferedReader
@@ -81,8 +81,16 @@ def read_line(reader: BufferedReader) -> str:
     return line.rstrip(b"\r\n").decode("latin-1")
 
 
-def read_request(reader: BufferedReader, peer: str) -> Request | None:
-    """Read one request, body included. None if the client has closed instead; Refusal if it is no request."""
+def read_request(
+    reader: BufferedReader, peer: str, on_head: Callable[[Request], None] = lambda _: None
+) -> Request | None:
+    """Read one request, body included. None if the client has closed instead; Refusal if it is no request.
+
+    Args:
+        reader: of the connection.
+        peer: the client's address.
+        on_head: called with the request when its head is read, its body not yet.
+    """
     try:
         words = read_line(reader).split()
     except ConnectionError:
@@ -95,10 +103,12 @@ def read_request(reader: BufferedReader, peer: str) -> Request | None:
         if not colon or len(request.fields) == FIELDS:
             raise Refusal(400, "that is no field")
         request.fields.append((name.strip(), value.strip()))
+    on_head(request)
     if request.method not in ("GET", "HEAD", "POST"):
         raise Refusal(501, f"there is no {request.method} here")
     if urlsplit(request.target).path == "/refuse":
-        raise Refusal(413, "refused, and your body was not read")
+        more = "." * int(request.number("size", 0, 1024**2))
+        raise Refusal(413, f"refused, and your body was not read{more}")
     request.body = read_body(reader, request)
     return request
 

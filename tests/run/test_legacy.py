@@ -1,5 +1,6 @@
 """The embedded legacy server is as old as it says: HTTP/1.0, few threads, easily starved, a bare close."""
 
+import json
 import signal
 import socket
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from shieldproxy.core.address import Address
-from shieldproxy.run.legacy import LegacyServer
+from shieldproxy.run.legacy import LegacyServer, Seen
 
 LOCAL = Address("127.0.0.1", 0, "")
 
@@ -135,6 +136,53 @@ def test_patience_ends_a_silent_client() -> None:
         assert sock.recv(1) == b""
 
 
+def test_keep_alive_ends_a_client_that_asks_no_more() -> None:
+    with LegacyServer(LOCAL, threads=1, keep_alive=0.1) as server, connect(server) as sock:
+        sock.sendall(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+        assert b"Connection: keep-alive" in b"".join(iter(lambda: sock.recv(65536), b""))
+        assert until(lambda: server.counts().held == 0)
+
+
+def test_a_kept_connection_has_its_patience_back_in_the_next_request() -> None:
+    with LegacyServer(LOCAL, threads=1, keep_alive=0.1) as server, connect(server) as sock:
+        for pause in (0.0, 0.3):
+            sock.sendall(b"GET / HTTP/1.0\r\nConnection: ")
+            time.sleep(pause)
+            sock.sendall(b"keep-alive\r\n\r\n")
+            assert sock.recv(15) == b"HTTP/1.0 200 OK"
+            while b"</html>" not in sock.recv(65536):
+                pass
+
+
+def test_tells_who_holds_its_threads() -> None:
+    told: list[Seen] = []
+    with LegacyServer(LOCAL, threads=1, watch=told.append) as server:
+        with connect(server) as silent:
+            port = silent.getsockname()[1]
+        with connect(server) as sock:
+            sock.sendall(b"POST /echo HTTP/1.0\r\nUser-Agent: x/1\r\nContent-Length: 1\r\n\r\n")
+            assert until(lambda: told[-1:] != [] and told[-1].what == "asked")
+            sock.sendall(b"a")
+            assert sock.recv(100).startswith(b"HTTP/1.0 200")
+            assert until(lambda: told[-1].what == "released")
+    assert [(seen.number, seen.what, seen.text) for seen in told] == [
+        (1, "held", ""),
+        (1, "released", ""),
+        (2, "held", ""),
+        (2, "asked", "x/1"),
+        (2, "answered", "200"),
+        (2, "released", ""),
+    ]
+    assert {seen.port for seen in told if seen.number == 1} == {port}
+    assert [seen.at for seen in told] == sorted(seen.at for seen in told)
+
+
+def test_a_refusal_may_be_long(server: LegacyServer) -> None:
+    answer = ask(server, b"POST /refuse?size=5000 HTTP/1.0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.0 413")
+    assert len(answer.partition(b"\r\n\r\n")[2]) > 5000
+
+
 def test_a_body_cut_short_is_no_request(server: LegacyServer) -> None:
     with connect(server) as sock:
         sock.sendall(b"POST /echo HTTP/1.0\r\nContent-Length: 5\r\n\r\nabc")
@@ -168,6 +216,19 @@ def test_as_a_program_it_ends_on_a_signal(number: signal.Signals) -> None:
         assert line.startswith("legacy server: http://127.0.0.1:")
         program.send_signal(number)
         assert program.wait(5) == 0
+
+
+def test_as_a_program_it_prints_what_it_sees() -> None:
+    command = [sys.executable, "-m", "shieldproxy.run.legacy", "--listen", "127.0.0.1:0", "--watch"]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as program:
+        assert program.stdout is not None
+        port = int(program.stdout.readline().split("/")[2].partition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as sock:
+            own = sock.getsockname()[1]
+            told = json.loads(program.stdout.readline())
+        program.terminate()
+    assert (told["what"], told["number"], told["port"], told["text"]) == ("held", 1, own, "")
 
 
 def test_as_a_program_a_taken_address_is_one_line(server: LegacyServer) -> None:
