@@ -1,4 +1,5 @@
 # make run    the proxy before an embedded legacy server, on 127.0.0.1:8080
+# make demo   good and bad clients at an old server, without the proxy and with it; under a minute
 # make test   lint and all tests
 # make bench  speed and size beside nginx, haproxy, caddy and apache (BENCH=short for a quick one)
 # make docs   write the generated parts of docs/ anew
@@ -20,7 +21,7 @@ PIP    := $(PY) -m pip --disable-pip-version-check --quiet
 SOURCES := shieldproxy tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format pytest bench docs lock clean
+.PHONY: help run demo test lint format pytest bench docs lock clean
 
 help:
 	@sed -n 's/^# //p' Makefile | sed '/^Nothing/,$$d'
@@ -43,6 +44,9 @@ $(VENV)/.dev: $(VENV)/.run
 
 run: $(VENV)/.run
 	@exec $(PY) -m shieldproxy.run.try_it --listen $(LISTEN)
+
+demo: $(VENV)/.run
+	@exec $(PY) -m shieldproxy demo
 
 test: lint pytest
 

@@ -1,4 +1,4 @@
-"""The command line: run, check and explain.
+"""The command line: run, check, explain and demo.
 
 It reads arguments and configuration, says what is wrong with either, and hands a plan to the worker. It
 decides nothing about requests: ``explain`` asks the rule book and the route table that serve them.
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 FAILED = 1
 MISUSED = 2
+INTERRUPTED = 130
 HELP = {"help_option_names": ["-h", "--help"]}
 
 
@@ -95,6 +96,36 @@ def explain(config: str, listen: str | None, everything: bool, as_json: bool, **
         click.echo(explaining.as_json(found))
     else:
         explaining.show(found, everything=everything)
+
+
+@main.command()
+@click.option(
+    "--seconds",
+    type=click.FloatRange(8, 22),
+    default=18,
+    show_default=True,
+    metavar="N",
+    help="How long each half takes, 8 to 22.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures alone, as JSON.")
+def demo(seconds: float, as_json: bool) -> None:
+    """Show what this is for, in under a minute.
+
+    An old server of 8 threads, good clients, and beside them slow ones, some that never close, some that
+    vanish: first straight at the server, then through the proxy. It prints a table of what became of each,
+    all counted in this run. Everything is on loopback, and gone when it ends.
+    """
+    try:
+        from shieldproxy.run.demo import play, stage
+
+        try:
+            status = play.main(seconds, json=as_json)
+        except stage.Failed as error:
+            click.echo(f"shieldproxy: {error}", err=True)
+            status = FAILED
+    except KeyboardInterrupt:  # before its own receiver of signals stands
+        status = INTERRUPTED
+    click.get_current_context().exit(status)
 
 
 def _planned(loaded: Loaded) -> tuple[Config, Plan, list[str]]:

@@ -12,6 +12,7 @@ import shieldproxy
 from shieldproxy import run as run_package
 from shieldproxy.cli import main
 from shieldproxy.core.plan import Plan
+from shieldproxy.run.demo import play, stage
 
 LEAST = """
 [upstream.legacy]
@@ -194,3 +195,32 @@ def test_a_start_that_fails_is_one_line_and_exit_1(monkeypatch: pytest.MonkeyPat
 def test_python_m_shieldproxy_is_the_command() -> None:
     done = subprocess.run([sys.executable, "-m", "shieldproxy", "--version"], capture_output=True, check=True)
     assert done.stdout.decode() == f"shieldproxy {shieldproxy.__version__}\n"
+
+
+def test_demo_hands_on_its_options_and_its_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[tuple[float, bool]] = []
+
+    def main(seconds: float, *, json: bool) -> int:
+        called.append((seconds, json))
+        return 143
+
+    monkeypatch.setattr(play, "main", main)
+    assert call("demo").exit_code == 143
+    assert call("demo", "--seconds", "9.5", "--json").exit_code == 143
+    assert called == [(18.0, False), (9.5, True)]
+
+
+@pytest.mark.parametrize("seconds", ["7", "23", "x"])
+def test_demo_has_limits(seconds: str) -> None:
+    result = call("demo", "--seconds", seconds)
+    assert result.exit_code == 2
+    assert "--seconds" in result.stderr
+
+
+def test_demo_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def main(seconds: float, *, json: bool) -> int:
+        raise stage.Failed("the proxy does not start: no luck")
+
+    monkeypatch.setattr(play, "main", main)
+    result = call("demo")
+    assert (result.exit_code, result.stderr) == (1, "shieldproxy: the proxy does not start: no luck\n")
