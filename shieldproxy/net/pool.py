@@ -25,6 +25,8 @@ from shieldproxy.net.tcpinfo import bound_orphan
 AVOID: Final = 2.0
 """Seconds for which a server that refused a connection comes last."""
 ABANDON_TIME: Final = 5.0
+PART_TIME: Final = 1.0
+"""Seconds for the server to close behind its last response: a child of it may have inherited the socket."""
 ABANDON_BYTES: Final = 16 * 1024 * 1024
 ORPHAN_TIME: Final = 20.0
 
@@ -215,7 +217,14 @@ class Group:
         server.leased -= 1
         server.open -= 1
 
-    def abandon(self, up: Upstream) -> None:
+    def part(self, up: Upstream) -> None:
+        """End a connection whose last response is whole. Its place is free when the server has closed too.
+
+        Until then it holds a process or a thread of the server: the next connection would be one too many.
+        """
+        self.abandon(up, PART_TIME)
+
+    def abandon(self, up: Upstream, seconds: float = ABANDON_TIME) -> None:
         """Give up a connection in mid-exchange: FIN, then read what still comes, within bounds.
 
         A bare close() with unread input would reset a server that is still answering.
@@ -231,7 +240,7 @@ class Group:
         drained = [0]
         up.on_event = partial(self._on_abandoned, drained)
         up.on_due = self.drop
-        self._lobby.arm(up, self._lobby.now + ABANDON_TIME)
+        self._lobby.arm(up, self._lobby.now + seconds)
         up.on_event(up, IN)
 
     def _on_abandoned(self, drained: list[int], up: Upstream, _events: int) -> None:

@@ -230,4 +230,4 @@ class Download:
         elif ex.resp is not None and ex.resp.persistent:
             group.release(up)
         else:
-            group.drop(up)
+            group.part(up)

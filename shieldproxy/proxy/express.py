@@ -183,7 +183,7 @@ class Express(Desk):
         elif resp.persistent:
             ex.group.release(up)
         else:
-            ex.group.drop(up)
+            ex.group.part(up)
         try:
             self._answered(ex, resp, out, count)
         except Exception as exc:  # noqa: BLE001 - from here on it is the client's record, not the upstream's
