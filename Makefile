@@ -69,6 +69,7 @@ bench: $(VENV)/.dev
 docs: $(VENV)/.run
 	$(PY) -m shieldproxy.configdoc > docs/configuration.md
 	$(PY) -m shieldproxy.closingdoc docs/closing.md
+	$(PY) -m tests.conformance > docs/conformance.md
 
 lock:
 	rm -rf build/lock && $(PYTHON) -m venv build/lock

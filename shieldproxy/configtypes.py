@@ -148,9 +148,15 @@ def _whole_seconds(value: object) -> float:
     return read
 
 
+_NOT_DENIALS = {401: "WWW-Authenticate", 407: "Proxy-Authenticate", 426: "Upgrade"}
+"""Refusals that must carry a field (RFC 9110 15.5.2, 15.5.8, 15.5.22), for which a rule has no value."""
+
+
 def _deny(value: object) -> int:
     if value == units.OFF:
         return 0
+    if isinstance(value, int) and value in _NOT_DENIALS:
+        raise ValueError(f"{value} needs a {_NOT_DENIALS[value]} field, which a rule cannot give")
     if isinstance(value, int) and not isinstance(value, bool) and 400 <= value <= 599:
         return value
     raise ValueError(
@@ -247,7 +253,7 @@ ALLOWED: dict[type, str] = {
     WholeSeconds: 'whole seconds from "1s" to "120s"',
     Rate: f'{units.RATE_ALLOWED}, or "off"',
     Size: units.SIZE_ALLOWED,
-    Deny: 'a status from 400 to 599, or "off"',
+    Deny: 'a status from 400 to 599 but 401, 407 and 426, or "off"',
     Text: "one line of text",
     Name: "1 to 80 characters of ASCII on one line, no space at either end",
     ListenAddress: LISTENS,

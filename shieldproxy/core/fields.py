@@ -242,12 +242,17 @@ def read_connection(value: bytes) -> Options:
     """Read a Connection value; several lines are joined by commas. What is not a token means nothing."""
     options = _options.get(value)
     if options is None:
-        names = {item.strip(b" \t").lower() for item in value.split(b",")}
+        names = members(value)
         named = frozenset(name for name in names - _NOT_NAMES - PROTECTED if is_token(name))
         options = Options(b"close" in names, b"keep-alive" in names, named)
         if len(_options) < 256 and len(value) <= 128:
             _options[value] = options
     return options
+
+
+def members(value: bytes) -> set[bytes]:
+    """Return the members of a list (RFC 9110 section 5.6.1) in lower case; lines are joined by commas."""
+    return {item.strip(b" \t").lower() for item in value.split(b",")}
 
 
 def without(lines: Iterable[bytes], names: frozenset[bytes]) -> list[bytes]:

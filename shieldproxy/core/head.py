@@ -276,7 +276,7 @@ def _read_rare(head: RequestHead, rare: list[tuple[bytes, Field]], drop: list[by
         elif kind == fields.EXPECT:
             expects.append(value)
         elif kind == fields.TE:
-            head.trailers = head.trailers or _takes_trailers(value)
+            head.trailers = head.trailers or b"trailers" in fields.members(value)
         elif kind == fields.UPGRADE:
             head.upgrade = True
         elif kind == fields.FORWARDING:
@@ -289,11 +289,6 @@ def _read_rare(head: RequestHead, rare: list[tuple[bytes, Field]], drop: list[by
         or (_read_forwards(head, forwards) if forwards else None)
         or (Fault(508, "loop", "the request goes round in circles") if head.hops >= _MAX_HOPS else None)
     )
-
-
-def _takes_trailers(value: bytes) -> bool:
-    """Whether a TE value has the member ``trailers`` (RFC 9110 section 10.1.4)."""
-    return b"trailers" in [item.strip(b" \t").lower() for item in value.split(b",")]
 
 
 def _read_length(head: RequestHead, given: list[tuple[bytes, bytes]], codings: list[bytes]) -> Fault | None:
@@ -311,8 +306,7 @@ def _read_expect(head: RequestHead, expects: list[bytes]) -> Fault | None:
     """Read Expect (RFC 9110 section 10.1.1); HTTP/1.0 has none, and without a body nobody waits."""
     if head.minor == 0:
         return None
-    members = {item.strip(b" \t").lower() for value in expects for item in value.split(b",")}
-    if members - {b""} != {b"100-continue"}:
+    if fields.members(b",".join(expects)) - {b""} != {b"100-continue"}:
         return Fault(417, "expect", "an expectation that is not known here")
     head.expect = head.length != 0
     return None

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.conformance import shown_by
 from tests.kit.client import Client
 from tests.kit.proxy import Proxy, free_address, settings
 from tests.kit.transcript import NOTES
@@ -57,10 +58,12 @@ def transcript(lane: str, request: pytest.FixtureRequest) -> Iterator[list[str]]
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Remember how the test itself ended."""
+    """Remember how the test itself ended; a failed one says which requirements it was to show."""
     report = yield
     if call.when == "call":
         item.stash[CALL] = report
+    if report.failed and (requirements := shown_by(item.nodeid)):
+        report.sections.append(("shows (docs/conformance.md)", "\n".join(requirements)))
     return report
 
 

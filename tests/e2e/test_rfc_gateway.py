@@ -1,4 +1,4 @@
-"""What a gateway does itself, by the section of RFC 9110: Connection, Via, loops, Upgrade, Expect, answers."""
+"""What a gateway does itself, by the section of RFC 9110: Connection, Via, Upgrade, Expect, own answers."""
 
 import email.utils
 import re
@@ -98,6 +98,18 @@ def test_a_100_does_not_wait_for_content_and_is_followed_by_a_final_status(wire:
     assert client.quiet(0.1)
     got = client.send(b"hello").response()
     assert (got.status, got.interims) == (200, [])
+
+
+def test_a_426_of_the_server_is_passed_on(wire: Wire) -> None:
+    """RFC 9110 15.5.22, 7.8: without its Upgrade, which was for the server's connection and ends here."""
+    wire.upstream.then(
+        reply(status="426 Upgrade Required", fields="Upgrade: HTTP/3\r\nConnection: upgrade\r\n")
+    )
+    client = wire.client()
+    got = client.ask(request())
+    assert (got.status, got.body) == (426, b"hello")
+    assert "upgrade" not in got
+    assert client.ask(request("/again")).status == 200
 
 
 @pytest.mark.parametrize(

@@ -222,3 +222,20 @@ def test_a_refused_upload_is_broken_off(wire: Wire) -> None:
     assert client.response().status == 403
     assert over.wait(5)
     assert len(wire.upstream.links[0].received) < 1_000_000
+
+
+def test_an_upload_goes_on_after_an_early_success(wire: Wire) -> None:
+    """RFC 9110 7.5: the response has begun, no word of an end: the rest of the body is still brought up."""
+    begun = threading.Event()
+
+    def story(turn: Turn) -> None:
+        turn.send(OK + b"Content-Length: 10\r\n\r\nhello")
+        begun.set()
+        turn.send(b"%05d" % len(turn.read_body()))
+
+    wire.upstream.then(story, at="head")
+    client = wire.client()
+    client.send(request("/1", method="POST", fields=["Content-Length: 70000"]) + b"x" * 100)
+    assert begun.wait(5)
+    client.send(b"x" * 69_900)
+    assert client.response().body == b"hello70000"

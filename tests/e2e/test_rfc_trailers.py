@@ -99,9 +99,9 @@ def test_a_chunked_message_is_chunked_once(wire: Wire) -> None:
         assert message.body == b"hello"
 
 
-@pytest.mark.parametrize("size", [b"0000000000000005", b'5;ext;q="a;b"'])
+@pytest.mark.parametrize("size", [b"0000000000000005", b'5;ext;q="a;b"', b'5 \t;a="b"'])
 def test_sizes_and_extensions_of_chunks(wire: Wire, size: bytes) -> None:
-    """RFC 9112 7.1, 7.1.1: long numerals are read, extensions ignored."""
+    """RFC 9112 7.1, 7.1.1, RFC 9110 5.6.3: long numerals are read, bad white space and extensions ignored."""
     got = wire.client().ask(request(method="POST", fields=TE) + size + b"\r\nhello\r\n0\r\n\r\n")
     assert got.status == 200
     assert wire.upstream.one().body == b"hello"

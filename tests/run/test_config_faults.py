@@ -162,6 +162,7 @@ FAULTS = [
         "[[rule]]\nname = 'x'\ndeny = 200",
         'rule[0].deny: 200 is no status of a refusal, in rule "x"; allowed: ',
     ),
+    ("[[rule]]\nname = 'x'\ndeny = 401", "rule[0].deny: 401 needs a WWW-Authenticate field"),
     ("[[rule]]\nname = 'x'\ndeny = true", "rule[0].deny: true is no status of a refusal"),
     (
         "[[rule]]\nname = 'x'\ntimeouts = 5",
