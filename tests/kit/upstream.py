@@ -42,6 +42,8 @@ class Upstream:
         self._listener: socket.socket | None = None
         self._backlog = backlog
         self.default: Handler = reply()
+        self.greeting = b""
+        """Sent on each new connection, unasked."""
         self.links: list[Link] = []
         self.requests: list[Request] = []
         self.violations: list[str] = []
@@ -118,6 +120,7 @@ class Upstream:
             self._queue.clear()
             self._paths.clear()
             self.default = reply()
+            self.greeting = b""
             self.links.clear()
             self.requests.clear()
             self.violations.clear()
@@ -182,6 +185,8 @@ class Upstream:
 
     def _serve(self, link: Link) -> None:
         try:
+            if self.greeting:
+                link.send(self.greeting)
             while self._turn(link):
                 pass
         except ViolationError as fault:

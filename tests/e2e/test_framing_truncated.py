@@ -1,0 +1,112 @@
+"""Responses that break off, at every byte: a 502 or a visible break, one line in the log, and sent once.
+
+RFC 9112 8. In every framing, with a FIN and with a reset, on a connection from the pool (whose exchange
+is the express lane's) and on a fresh one. What a server sends until it closes is the one kind that may break
+off unseen, and only by a FIN.
+"""
+
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.e2e.conftest import Wire
+from tests.kit.answers import Story, broken, chunked, last, reply
+from tests.kit.client import Client, request
+from tests.kit.link import Turn
+from tests.kit.sockets import eventually
+from tests.kit.wire import TruncatedError, read_response_body, read_response_head
+
+WHOLES = {
+    "length": reply(b"hello, world"),
+    "chunked": chunked(b"hello", b", world", trailers="X-Sum: 1\r\n"),
+    "close": b"HTTP/1.1 200 OK\r\nX: y\r\n\r\nhello, world",
+    "interim": b"HTTP/1.1 103 X\r\nLink: a\r\n\r\n" + reply(b"hello"),
+    "old": b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\nhello",
+    "refusal": reply(b"go away", status="503 Busy", fields="Connection: close\r\n"),
+}
+REASONS = {"upstream-truncated", "upstream-closed", "upstream-reset"}
+
+
+class Seen(NamedTuple):
+    """What a client saw of a response."""
+
+    status: int
+    """0: not even a head."""
+    whole: bool
+    body: bytes
+
+
+def see(client: Client) -> Seen:
+    """Read a final response, or what there is of it."""
+    status = 0
+    try:
+        head = read_response_head(client.stream)
+        while head.status < 200:
+            head = read_response_head(client.stream)
+        status = head.status
+        read_response_body(client.stream, head, "POST")
+    except TruncatedError as cut:
+        return Seen(status, False, cut.partial)
+    return Seen(status, True, head.body)
+
+
+def at_once(data: bytes) -> Story:
+    """Send, then RST, which may overtake what was sent."""
+
+    def story(turn: Turn) -> None:
+        turn.send(data)
+        turn.reset()
+
+    return story
+
+
+def one(wire: Wire, cut: int, story: Story, warm: bool) -> tuple[int, Seen]:
+    """A client's port and what it saw of the answer to its POST."""
+    client = wire.client()
+    if warm:
+        assert client.ask(request("/warm")).body == b"warm"
+    seen = len(client.stream.seen)
+    wire.upstream.then(story)
+    client.send(request(f"/{cut}", method="POST", body=b"x"))
+    found = see(client)
+    assert b"warm" not in client.stream.seen[seen:], "bytes of another exchange"
+    client.close()
+    return client.port, found
+
+
+def logged(wire: Wire, count: int) -> dict[int, dict[str, Any]]:
+    """Port -> its POST's line."""
+    lines = eventually(lambda: (found := wire.proxy.lines("exchange"))[count - 1 :] and found)
+    assert len(lines) == count
+    return {line["port"]: line for line in lines if line["method"] == "POST"}
+
+
+@pytest.mark.parametrize("where", ["pooled", "fresh"])
+@pytest.mark.parametrize("how", ["fin", "rst"])
+@pytest.mark.parametrize("framing", list(WHOLES))
+def test_at_every_byte(wire: Wire, framing: str, how: str, where: str) -> None:
+    wire.may_reset = True
+    wire.upstream.default = reply(b"warm")
+    whole, warm = WHOLES[framing], where == "pooled"
+    head = whole.rindex(b"\r\n\r\n") + 4
+    cuts = range(0, len(whole), 1 if warm else 3)
+    found = {}
+    for cut in cuts:
+        story = last if how == "fin" else broken if cut % 5 == 0 else at_once
+        port, seen = one(wire, cut, story(whole[:cut]), warm)
+        found[port] = cut, seen
+    lines = logged(wire, len(cuts) * (2 if warm else 1))
+    for port, (cut, seen) in found.items():
+        said = f"cut at {cut}: {seen}, {lines[port]}"
+        if framing == "close" and how == "fin" and cut >= head:
+            assert seen == (200, True, whole[head:cut]), said
+            assert (lines[port]["outcome"], lines[port]["by"]) == ("served", "upstream"), said
+            continue
+        assert not seen.whole or seen.status == 502, said
+        assert seen.whole or seen.body in whole, said
+        assert lines[port]["status"] == (seen.status or lines[port]["status"]), said
+        assert (lines[port]["outcome"], lines[port]["by"]) == ("failed", "upstream"), said
+        assert lines[port]["reason"] in REASONS, said
+        assert not lines[port].get("retries"), said
+    sent = [seen.target for seen in wire.upstream.requests if seen.method == b"POST"]
+    assert sent == [b"/%d" % cut for cut in cuts], "each was sent once"

@@ -1,0 +1,263 @@
+"""Servers that speak unasked, end unasked or never end: nobody gets what is not the answer to his request.
+
+RFC 9112 9.2, 9.3, 9.5; RFC 9110 15.2. What comes on an idle connection, at whatever moment, and behind a
+response; interim responses without end, and messages without end. Each is judged by the wire and by the log.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from tests.e2e.conftest import Wire
+from tests.kit.answers import chunked, held, reply
+from tests.kit.client import Client, request
+from tests.kit.endings import whole
+from tests.kit.link import Link, Turn
+from tests.kit.payloads_responses import SURPLUS
+from tests.kit.proxy import Proxy
+from tests.kit.sockets import eventually
+from tests.kit.watch import Watch
+
+POISON = reply(b"poison")
+INTERIM = b"HTTP/1.1 103 X\r\n\r\n"
+
+
+def _ended(*before: bytes, how: Callable[[Link], None]) -> Callable[[Link], None]:
+    def spoil(link: Link) -> None:
+        for data in before:
+            link.send(data)
+        how(link)
+
+    return spoil
+
+
+SPOILT: dict[str, Callable[[Link], None]] = {
+    "fin": Link.finish,
+    "reset": Link.reset,
+    "a response": lambda link: link.send(POISON),
+    "a response and fin": _ended(POISON, how=Link.finish),
+    "a response and reset": _ended(POISON, how=Link.reset),
+    "half a head": lambda link: link.send(POISON[:20]),
+    "half a head and fin": _ended(POISON[:20], how=Link.finish),
+    "408 and fin": _ended(reply(b"", status="408 Request Timeout"), how=Link.finish),
+    "interim": lambda link: link.send(INTERIM),
+}
+
+
+@contextmanager
+def stopped(proxy: Proxy) -> Iterator[None]:
+    """The proxy sees nothing of what happens meanwhile, and then all of it at once."""
+    proxy.signal(signal.SIGSTOP)
+    try:
+        yield
+        time.sleep(0.02)  # loopback delivers at once
+    finally:
+        proxy.signal(signal.SIGCONT)
+
+
+def served_afresh(wire: Wire, method: str) -> None:
+    """The second request was served on another connection than the first, and sent once."""
+    one, two = wire.upstream.wait_requests(2)
+    assert one.connection != two.connection
+    assert two.method == method.encode()
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("spoil", list(SPOILT.values()), ids=list(SPOILT))
+class TestIdle:
+    """A pooled connection, between two responses."""
+
+    def test_seen_in_time(self, wire: Wire, spoil: Callable[[Link], None], method: str) -> None:
+        wire.may_reset = True
+        assert wire.client().ask(request("/1")).body == b"hello"
+        link = wire.upstream.links[0]
+        spoil(link)
+        assert link.ended.wait(5), "it stays in the pool"
+        other = wire.client()
+        got = other.ask(request("/2", method=method, body=b"x" if method == "POST" else b""))
+        assert (got.status, got.body) == (200, b"hello")
+        served_afresh(wire, method)
+        line = wire.log(other)[0]
+        assert (line["outcome"], line.get("retries", 0)) == ("served", 0)
+
+    def test_seen_together_with_the_next_request(
+        self, wire: Wire, spoil: Callable[[Link], None], method: str
+    ) -> None:
+        """Both are there before the proxy looks: what came first is seen first."""
+        wire.may_reset = True
+        assert wire.client().ask(request("/1")).body == b"hello"
+        other = wire.client()
+        link = wire.upstream.links[0]
+        with stopped(wire.proxy):
+            spoil(link)
+            assert link.end != "local" or link.ended.wait(5)  # its reset has gone out
+            other.send(request("/2", method=method, body=b"x" if method == "POST" else b""))
+        got = other.response(method)
+        assert (got.status, got.body) == (200, b"hello")
+        served_afresh(wire, method)
+        line = wire.log(other)[0]
+        assert (line["outcome"], line.get("retries", 0)) == ("served", 0)
+
+
+def test_poison_beside_an_exchange_in_work(wire: Wire) -> None:
+    """One connection idle, one in use: the one in use gives its own answer, the idle one none."""
+    wire.may_reset = True
+    release = threading.Event()
+    wire.upstream.on("/held", held(release, reply(b"late")))
+    busy, other = wire.client(), wire.client()
+    busy.send(request("/held"))
+    wire.upstream.wait_requests(1)
+    assert other.ask(request("/1")).body == b"hello"
+    idle = next(link for link in wire.upstream.links if link.requests[0].target == b"/1")
+    idle.send(POISON)
+    assert idle.ended.wait(5)
+    release.set()
+    assert busy.response().body == b"late"
+    assert other.ask(request("/2", method="POST", body=b"x")).body == b"hello"
+    assert all(line["outcome"] == "served" for line in wire.proxy.log_lines(3))
+
+
+ANSWERED = {
+    "length": ("GET", reply(b"first"), b"first"),
+    "chunked": ("GET", chunked(b"first"), b"first"),
+    "HEAD": ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", b""),
+    "204": ("GET", b"HTTP/1.1 204 No Content\r\n\r\n", b""),
+    "304": ("GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", b""),
+    "interim first": ("GET", INTERIM + reply(b"first"), b"first"),
+    "refusal": ("POST", reply(b"first", status="404 Not Found"), b"first"),
+}
+
+
+@pytest.mark.parametrize("extra", list(SURPLUS.values()), ids=list(SURPLUS))
+@pytest.mark.parametrize("kind", list(ANSWERED))
+def test_what_comes_behind_a_response_is_nobodys(wire: Wire, kind: str, extra: bytes) -> None:
+    """On a pooled connection as on a fresh one; the one who asks next is another."""
+    wire.may_reset = True
+    method, answer, body = ANSWERED[kind]
+    client, other = wire.client(), wire.client()
+    for number in range(2):  # the first on a fresh connection, the second on one of the pool
+        assert client.ask(request("/warm")).body == b"hello"
+        wire.upstream.then(answer + extra)
+        data = request(f"/{number}", method=method, body=b"x" if method == "POST" else b"")
+        assert client.ask(data).body == body
+        assert other.ask(request("/next", method="POST", body=b"x")).body == b"hello"
+    used = {seen.connection for seen in wire.upstream.requests if seen.target in (b"/0", b"/1")}
+    after = {seen.connection for seen in wire.upstream.requests if seen.target == b"/next"}
+    assert len(used) == 2
+    assert min(after) > min(used)
+    spoilt = [link for link in wire.upstream.links if link.number in used]
+    assert all(link.ended.wait(5) and link.requests[-1].target in (b"/0", b"/1") for link in spoilt)
+    assert all(line["outcome"] == "served" for line in wire.log(client, 4))
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+@pytest.mark.parametrize(("count", "status"), [(64, 200), (65, 502)])
+def test_so_many_interim_responses_and_no_more(wire: Wire, version: str, count: int, status: int) -> None:
+    """Counted whether or not the client is shown them."""
+    wire.may_reset = True
+    wire.upstream.then(INTERIM * count + reply(b"final"))
+    client = wire.client()
+    got = client.ask(request("/flood", version=version))
+    assert got.status == status
+    assert len(got.interims) == 64 or version == "1.0" or status == 502
+    assert len(got.interims) <= (0 if version == "1.0" else 64)
+    line = wire.log(client)[0]
+    expected = ("served", "done") if status == 200 else ("failed", "interim-flood")
+    assert (line["outcome"], line["reason"], line["by"]) == (*expected, "upstream")
+
+
+@pytest.mark.parametrize(("size", "status"), [(16 * 1024, 200), (16 * 1024 + 1, 502)])
+def test_so_many_bytes_of_interim_responses_and_no_more(wire: Wire, size: int, status: int) -> None:
+    """64 KiB an exchange, heads as received."""
+    wire.may_reset = True
+    interim = b"HTTP/1.1 103 X\r\nA: " + b"b" * (size - 23) + b"\r\n\r\n"
+    assert len(interim) == size
+    wire.upstream.then(interim * 4 + reply(b"final"))
+    client = wire.client()
+    assert client.ask(request("/flood")).status == status
+    assert wire.log(client)[0]["reason"] == ("done" if status == 200 else "interim-flood")
+
+
+ENDLESS = {
+    "status line": (b"HTTP/1.1 200 ", b"x" * 1000, "response-head-large"),
+    "field": (b"HTTP/1.1 200 OK\r\nX: ", b"x" * 1000, "response-head-large"),
+    "fields": (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n" * 200, "response-head-large"),
+    "line feeds": (b"HTTP/1.1 200 OK\r\nX: y", b"\rx" * 500, "response-head-large"),
+    "interims": (b"", INTERIM * 20, "interim-flood"),
+    "chunk line": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;", b"x" * 1000, "chunk-line"),
+    "chunk sizes": (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        (b"1;" + b"a" * 200 + b"\r\nx\r\n") * 5,
+        "chunk-overhead",
+    ),
+    "trailers": (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
+        b"X: y\r\n" * 200,
+        "trailers-long",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", list(ENDLESS))
+def test_a_message_without_an_end(wire: Wire, what: str) -> None:
+    """Ended at its limit, for the client and for the server, though more comes all the time."""
+    wire.may_reset = True
+    first, more, reason = ENDLESS[what]
+    sent = [0]
+    gone = threading.Event()
+
+    def story(turn: Turn) -> None:
+        with suppress(OSError):
+            turn.send(first)
+            while sent[0] < 64_000_000:
+                turn.send(more)
+                sent[0] += len(more)
+        gone.set()
+
+    wire.upstream.on("/endless", story)
+    client = wire.client()
+    watch = Watch()
+    client.send(request("/endless"))
+    head = client.response_head()
+    while head.status < 200:
+        head = client.response_head()
+    if head.status == 200:
+        client.truncated(head=head)
+    else:
+        assert head.status == 502
+    watch.took(0, 4)
+    (line,) = eventually(lambda: wire.proxy.lines("exchange", client.port))
+    assert line["status"] == head.status
+    assert (line["outcome"], line["by"], line["reason"]) == ("failed", "upstream", reason)
+    assert gone.wait(8), "the server may go on sending"
+    assert sent[0] < 32_000_000
+    assert wire.client().ask(request("/after")).body == b"hello"
+
+
+@pytest.mark.parametrize("banner", [b"220 ftp ready\r\n\r\n", b"SSH-2.0-x\r\n\r\n", b"\x00\x01\x02\x03\n\n"])
+def test_a_server_that_speaks_first(wire: Wire, banner: bytes) -> None:
+    """The wrong port: a 502 that says so."""
+    wire.may_reset = True
+    wire.upstream.greeting = banner
+    client = wire.client()
+    assert client.ask(request("/1")).status == 502
+    assert wire.log(client)[0]["reason"] == "status-line"
+    assert wire.upstream.links[0].ended.wait(5)
+
+
+def test_a_response_before_any_request(wire: Wire) -> None:
+    """It may be taken for the answer to the first request: the real answer to that is nobody else's then."""
+    wire.may_reset = True
+    wire.upstream.greeting = POISON
+    wire.upstream.default = lambda turn: turn.send(reply(turn.request.target))
+    for number in range(6):
+        with Client(wire.proxy.address) as client:
+            client.send(request(f"/{number}", method="POST", body=b"x"))
+            got = whole(client, "POST")
+        assert got is not None
+        assert got.status == 502 or got.body in (b"/%d" % number, b"poison")
+        assert wire.upstream.links[-1].ended.wait(5), "a connection with one answer too many is kept"
