@@ -29,7 +29,8 @@ from shieldproxy.run.demo.count import (
 )
 from shieldproxy.run.demo.crowd import status_if_whole
 from shieldproxy.run.demo.play import notes
-from shieldproxy.run.demo.show import HEADINGS, State, as_json, line, picture, table
+from shieldproxy.run.demo.show import HEADINGS, WAYS, Screen, State, as_json, line, picture
+from tests.kit import demotable
 
 PORTS = {5001: "slow head", 5002: "vanishes", 5003: "uploads"}
 TABLE = """\
@@ -152,20 +153,30 @@ def test_a_row_has_waiting_and_service_of_those_that_ask() -> None:
     assert (never.asked, never.served, never.wait_median, never.wait_worst) == (0, 0, None, None)
 
 
-@pytest.mark.parametrize("width", [60, 80, 120])
-def test_the_table_has_two_lines_for_each_kind(width: int) -> None:
+@pytest.mark.parametrize("width", [40, 78, 80, 120])
+def test_the_table_is_whole_at_any_width(width: int) -> None:
     made = figures(TRIES, HOLDS, {"vanishes": 3}, begin=0.0, end=10.0, threads_of=8, straight=True)
     out = StringIO()
-    Console(file=out, width=width).print(table((made, made)))
-    lines = out.getvalue().splitlines()
-    assert all(len(one.rstrip()) <= width for one in lines)
+    Screen(Console(file=out, width=width)).result((made, made), notes(18.0, silent_only=False))
     assert "\x1b" not in out.getvalue()
-    if width >= 80:
-        assert len(lines) == 1 + 2 * (len(KINDS) + 1)
-        assert [word for word in lines[0].split("  ") if word.strip()] != []
-        assert lines[0].split() == " ".join(HEADINGS).split()
-        assert "1 of 3" in lines[1]
-        assert "0.50 / 4.00" in lines[1]
+    assert max(len(one.rstrip()) for one in out.getvalue().splitlines()) <= max(78, width)
+    headings, rows = demotable.read(out.getvalue())
+    assert headings == list(HEADINGS)
+    assert list(rows) == [*(kind.name for kind in KINDS), ALL]
+    assert all(list(lines) == list(WAYS) for lines in rows.values())
+    assert rows[GOOD]["with"] == demotable.Line(1, 3, (0.5, 4.0), 0.0, 0, 0)
+    assert rows["vanishes"]["without"] == demotable.Line(None, None, None, 0.1, None, 3)
+
+
+@pytest.mark.parametrize(("width", "drawn"), [(60, False), (80, True)])
+def test_a_picture_only_where_there_is_room(width: int, drawn: bool) -> None:
+    out = StringIO()
+    screen = Screen(Console(file=out, width=width, force_terminal=True, highlight=False))
+    state = State(0.0, 18.0, 4, 3, 1, 2, 8, 0, 2)
+    with screen.half("with", state):
+        screen.update("with", state)
+    assert ("with the proxy" in out.getvalue()) is drawn
+    assert ("3 of 4 good clients served" in out.getvalue()) is not drawn
 
 
 def test_a_state_as_a_line_and_as_a_picture() -> None:

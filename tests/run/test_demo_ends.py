@@ -34,7 +34,7 @@ def program(environment: dict[str, str], tmp_path: Path) -> Iterator[subprocess.
         assert "good clients served" in next(line for line in running.stdout if "0 s:" in line)
         yield running
         if running.poll() is None:
-            running.kill()
+            running.terminate()  # it ends what it has started
 
 
 def children(pid: int) -> dict[int, str]:
@@ -98,6 +98,18 @@ def test_programs_that_do_not_start_are_one_line(environment: dict[str, str], tm
     assert ran.returncode == 1
     assert ran.stderr == "shieldproxy: the legacy server does not start: no such luck\n"
     assert list(tmp_path.iterdir()) == [fake]
+
+
+def test_a_reader_that_leaves_ends_it(program: subprocess.Popen[str], tmp_path: Path) -> None:
+    """As ``shieldproxy demo | head``."""
+    assert program.stdout is not None
+    assert program.stderr is not None
+    started = children(program.pid)
+    program.stdout.close()
+    assert program.wait(15) == 1
+    assert program.stderr.read() == "shieldproxy: nobody reads what it prints\n"
+    assert gone(started)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_control_c_on_a_terminal(environment: dict[str, str], tmp_path: Path) -> None:

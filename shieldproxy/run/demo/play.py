@@ -120,11 +120,11 @@ class Demo:
             raise Failed(f"not over after {LIMIT:g} s: this machine is too busy for it")
 
     async def _play(self, nursery: trio.Nursery, folder: Path) -> None:
+        self._screen.intro(self._seconds, THREADS)
         async with AsyncExitStack() as stack:
             enter = stack.enter_async_context
             servers = [await enter(legacy_server(nursery, folder)) for _ in WAYS]
             doors = (servers[0].port, await enter(proxy(nursery, folder, servers[1].port)))
-            self._screen.intro(self._seconds, THREADS)
             for way, door, server in zip(WAYS, doors, servers, strict=True):
                 playing = Playing(way, door, server, self._seconds)
                 try:

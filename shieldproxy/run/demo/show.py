@@ -17,12 +17,15 @@ from rich.table import Table
 from rich.text import Text
 
 from shieldproxy.run.demo.count import ALL, GOOD, KINDS, Half, Row
+from shieldproxy.run.demo.stage import Failed
 
 WAYS: Final = ("without", "with")
 HEADINGS: Final = ("clients", "proxy", "served", "waiting, s", "threads", "lost", "sockets")
 NOTHING: Final = "–"
 PLAIN_GAP: Final = 3.0
-"""Seconds between two lines where there is no terminal."""
+"""Seconds between two lines where there is no terminal, or none that is wide enough."""
+LEAST_WIDTH: Final = 78
+"""Columns of the table: on a narrower terminal its lines are broken there, rather than figures cut off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +84,22 @@ def picture(way: str, state: State) -> Table:
     return grid
 
 
+class Paper(Console):
+    """Rich's console ends the process when nobody reads on; here the programs have to be ended too."""
+
+    def on_broken_pipe(self) -> None:
+        """Say so, after standard output is turned away."""
+        try:
+            super().on_broken_pipe()
+        except SystemExit:
+            raise Failed("nobody reads what it prints") from None
+
+
 class Screen:
     """Where all of it is printed."""
 
     def __init__(self, console: Console | None = None, *, quiet: bool = False) -> None:
-        self._console = console or Console(highlight=False, quiet=quiet)
+        self._console = console or Paper(highlight=False, quiet=quiet)
         self._live: Live | None = None
         self._next = 0.0
 
@@ -101,9 +115,10 @@ class Screen:
         """Begin to show a half; leave the context when it is over."""
         self._next = 0.0
         self._live = None
-        if not self._console.is_terminal or self._console.quiet:
+        console = self._console
+        if console.quiet or not console.is_terminal or console.width < LEAST_WIDTH:
             return nullcontext()
-        self._live = Live(picture(way, state), console=self._console, auto_refresh=False)
+        self._live = Live(picture(way, state), console=console, auto_refresh=False)
         return self._live
 
     def update(self, way: str, state: State) -> None:
@@ -116,9 +131,10 @@ class Screen:
 
     def result(self, halves: tuple[Half, Half], notes: str) -> None:
         """Print the table, and what its columns count."""
-        self._console.print()
-        self._console.print(table(halves))
-        self._console.print()
+        width = self._console.width
+        self._console.width = max(width, LEAST_WIDTH)
+        self._console.print("", table(halves), "", sep="\n")
+        self._console.width = width
         self._console.print(Padding(Text(notes, "dim"), (0, 1)))
 
 
