@@ -26,6 +26,13 @@ def test_a_coding_that_is_not_known_before_chunked(wire: Wire, coding: str) -> N
     assert not wire.upstream.links
 
 
+@pytest.mark.parametrize("coding", [", chunked", "chunked,", "chunked, ,"])
+def test_a_coding_among_empty_elements_is_refused(wire: Wire, coding: str) -> None:
+    """RFC 9110 5.6.1.2 would have them ignored; in this field nothing odd goes on."""
+    refused(wire, request(method="POST", fields=[f"Transfer-Encoding: {coding}"]) + BODY + b"\r\n", 400)
+    assert not wire.upstream.links
+
+
 @pytest.mark.parametrize("given", ["trailers", "gzip;q=0.5, Trailers"])
 def test_a_client_that_takes_trailers_gets_them(wire: Wire, given: str) -> None:
     """RFC 9110 10.1.4, 6.5.2: behind the body, in order, announced as by the server (6.6.2)."""
