@@ -169,6 +169,10 @@ STEADY: Final = 16 * 1024
 """Bytes a second: a client ahead of this average is not idle, however long its window stays closed."""
 
 
+SOON: Final = 0.25
+"""Seconds between two looks at a client that may just have been found gone."""
+
+
 def stalled_at(progress_at: float, began: float, taken: int, timeouts: Timeouts) -> float:
     """Return when a client that takes nothing more counts as idle.
 
@@ -193,13 +197,23 @@ def vanished(kernel: Kernel, timeouts: Timeouts) -> bool:
     return kernel.silent >= timeouts.fin_wait_1 and (kernel.retransmits >= 3 or kernel.probes >= 2)
 
 
-def next_look(linger: Lingering, timeouts: Timeouts, now: float) -> float:
+def next_look(linger: Lingering, timeouts: Timeouts, now: float, silent: float = 0.0) -> float:
     """Return when to look at a lingering close again, if nothing happens before.
 
-    The acknowledgement is an event; only how far an unacknowledged client has come must be asked for.
+    The acknowledgement is an event; only how far an unacknowledged client has come must be asked for. One
+    that has long been silent is found gone as soon as it has left a few packets unanswered, so it is looked
+    at again soon; but the rarer, the longer this has gone on.
+
+    Args:
+        linger: what was seen so far.
+        timeouts: of the client's policy.
+        now: seconds of the worker's clock.
+        silent: seconds since anything of the client arrived.
     """
     if linger.mode == "ack" and linger.acked_at == inf:
-        return now + min(timeouts.send_idle / 4, timeouts.fin_wait_1)
+        left = timeouts.fin_wait_1 - silent
+        again = max(SOON, left if left > 0 else (now - linger.started) / 8)
+        return now + min(timeouts.send_idle / 4, again)
     return linger_due(linger, timeouts)
 
 

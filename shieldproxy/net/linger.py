@@ -225,7 +225,7 @@ class Closer:
         if event is not None:
             self._apply(rec, event)
         else:
-            lobby.arm(rec, closing.next_look(linger, timeouts, now))
+            lobby.arm(rec, closing.next_look(linger, timeouts, now, kernel.silent if kernel else 0.0))
 
     def _close_in_kernel(self, rec: Downstream, event: Event) -> None:
         """SO_LINGER: ``close()`` blocks, so it runs elsewhere, and its descriptor leaves the epoll first."""

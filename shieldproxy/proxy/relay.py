@@ -80,7 +80,7 @@ class Relay:
     def _due(self) -> float:
         ex, timeouts = self._ex, self._ex.policy.timeouts
         if ex.to_down:  # how far a reader has come must be asked for
-            return self._lobby.now + max(0.25, min(timeouts.send_idle, timeouts.fin_wait_1) / 8)
+            return self._lobby.now + min(1.0, max(0.25, min(timeouts.send_idle, timeouts.fin_wait_1) / 8))
         if ex.up is None:
             return inf
         if self._upstreams_turn():

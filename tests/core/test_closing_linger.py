@@ -225,3 +225,28 @@ def test_an_unacknowledged_one_is_asked_a_few_times_and_no_more(idle: float, gon
     timeouts = replace(TIMES, send_idle=idle, fin_wait_1=gone)
     linger = Lingering("ack", 0.0, 0.0, progress_at=now)
     assert next_look(linger, timeouts, now) >= now + min(idle / 4, gone) - NEAR
+
+
+@given(st.floats(1, 600), st.floats(1, 600), st.floats(0, 3600))
+def test_one_that_was_silent_before_is_found_gone_within_two_seconds(
+    idle: float, gone: float, silent: float
+) -> None:
+    """A 408 to a client that has vanished long ago: three retransmissions take 1.4 s, a look 0.25 s."""
+    timeouts = replace(TIMES, send_idle=idle, fin_wait_1=gone)
+    linger, now = Lingering("ack", started=0.0, last_byte=0.0, progress_at=0.0), 0.0
+    while True:
+        facts = kernel(3 if now >= 1.4 else 0, 0, silent + now)
+        event = review(linger, facts, timeouts, LIMITS, now)
+        if event is not None:
+            break
+        now = next_look(linger, timeouts, now, facts.silent)
+    assert now <= max(1.4, gone - silent) + 0.25 + NEAR
+
+
+@given(st.floats(1, 600), st.floats(1, 600))
+def test_a_silent_one_is_looked_at_ever_more_rarely(idle: float, gone: float) -> None:
+    """Between two probes of a window that has long been closed nothing comes; the looks grow by an eighth."""
+    timeouts = replace(TIMES, send_idle=4 * idle, fin_wait_1=gone)
+    linger = Lingering("ack", started=0.0, last_byte=0.0, progress_at=0.0)
+    for now in (0.0, 1.0, 10.0, 100.0):
+        assert next_look(linger, timeouts, now, 1e6) == now + min(idle, max(0.25, now / 8))

@@ -2,9 +2,10 @@
 
 A socket in CLOSE_WAIT is one whose peer has ended and whose owner has not. That is a leak or a stall, but
 for one case: a client that has half-closed, or a server that has ended behind its response, while their
-exchange is still being served. So a socket that is seen in CLOSE_WAIT must be out of it within `GRACE` of an exchange
-that covers the time: one of the same client for a socket to a client, any for a socket to a server (the log
-does not name our port to it). What lies between two such exchanges, or behind the last, or has none, counts.
+exchange is still being served. So a socket that is seen in CLOSE_WAIT must be out of it within `GRACE` of an
+exchange that covers the time: one of the same client for a socket to a client, any for a socket to a server
+(the log does not name our port to it). What lies between two such exchanges, or behind the last, or has none,
+counts.
 
 One thread looks every `STEP` seconds, through a netlink socket of the proxy's own network namespace: the
 kernel picks the sockets by state, so that a look costs the same beside thousands of others. Whether there
@@ -12,74 +13,21 @@ was an exchange is known when the log is whole: `Guarded.verdict` is asked when 
 A socket that nobody has accepted yet counts too: its peer has ended and nobody knows.
 """
 
-import errno
 import os
-import socket
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from tests.kit.diagnosis import Diagnosis, Found
 from tests.kit.sockets import CLOSE_WAIT, held_by, table
 
 GRACE: Final = 0.5
 """Seconds; what the proxy stood ready to run without a CPU is added."""
 STEP: Final = 0.1
-
-_SOCK_DIAG, _BY_FAMILY, _REQUEST_DUMP, _ERROR, _DONE = 4, 20, 0x301, 2, 3
-
-
-class Found(NamedTuple):
-    """One socket in the state that was asked for."""
-
-    local: int
-    remote: int
-    inode: int
-
-
-class Diagnosis:
-    """The kernel's socket table of the namespace in which this was made."""
-
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _SOCK_DIAG)
-        self._socket.settimeout(5)
-        self.namespace = Path("/proc/thread-self/ns/net").stat().st_ino
-
-    def sockets(self, state: int) -> list[Found]:
-        """Every TCP socket in this state.
-
-        Raises:
-            OSError: the kernel does not say.
-        """
-        found: list[Found] = []
-        for family in (socket.AF_INET, socket.AF_INET6):
-            ask = struct.pack("=BBBxI48x", family, socket.IPPROTO_TCP, 0, 1 << state)
-            self._socket.send(struct.pack("=IHHII", 16 + len(ask), _BY_FAMILY, _REQUEST_DUMP, 1, 0) + ask)
-            while self._part(found):
-                pass
-        return found
-
-    def _part(self, found: list[Found]) -> bool:
-        data, at = self._socket.recv(1 << 16), 0
-        while at < len(data):
-            size, kind = struct.unpack_from("=IH", data, at)
-            if kind == _DONE:
-                return False
-            if kind == _ERROR:
-                number = -struct.unpack_from("=i", data, at + 16)[0]
-                raise OSError(number or errno.EIO, "socket diagnosis")
-            local, remote = struct.unpack_from(">HH", data, at + 20)
-            found.append(Found(local, remote, struct.unpack_from("=I", data, at + 84)[0]))
-            at += (size + 3) & ~3
-        return True
-
-    def close(self) -> None:
-        """Let go of the namespace."""
-        self._socket.close()
 
 
 @dataclass(slots=True)
@@ -176,8 +124,9 @@ class Guarded:
         self.samples += 1
         now, seen = time.time(), {}
         for row in rows:
-            if row in self.open:
-                span = self.open[row]
+            key = row._replace(unread=0)
+            if key in self.open:
+                span = self.open[key]
             elif row.local in self.listening:
                 span = self._begin("client", row.remote, now)
             elif row.remote in self.servers and row.inode in _inodes(self.pid):
@@ -186,7 +135,7 @@ class Guarded:
                 span = None
             if span is not None:
                 span.last, span.starved = now, _waited(self.pid) - span.waited
-            seen[row] = span
+            seen[key] = span
         if _stopped(self.pid):
             seen.clear()  # a process that is held still can end nothing
         self.open = seen
@@ -272,7 +221,11 @@ def _half_dead(diagnosis: Diagnosis, pid: int) -> list[Found]:
         return diagnosis.sockets(CLOSE_WAIT)
     except OSError:  # a kernel without socket diagnosis has its table, which is slow to read
         rows = table(pid)
-        return [Found(row.local[1], row.remote[1], row.inode) for row in rows if row.state == CLOSE_WAIT]
+        return [
+            Found(row.state, row.local[1], row.remote[1], row.unread, row.inode)
+            for row in rows
+            if row.state == CLOSE_WAIT
+        ]
 
 
 def _quietly(read: Callable[[int], Any], pid: int, otherwise: Any) -> Any:
