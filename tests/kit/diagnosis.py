@@ -10,6 +10,8 @@ import struct
 from pathlib import Path
 from typing import NamedTuple
 
+_INFO = 2
+"""Asks for struct tcp_info, and marks it in the answer."""
 _SOCK_DIAG, _BY_FAMILY, _REQUEST_DUMP, _ERROR, _DONE = 4, 20, 0x301, 2, 3
 
 
@@ -21,6 +23,8 @@ class Found(NamedTuple):
     remote: int
     unread: int
     inode: int
+    rto: float = 0.0
+    """Seconds until the kernel sends again what is not acknowledged, and twice as long the next time."""
 
 
 class Diagnosis:
@@ -31,15 +35,21 @@ class Diagnosis:
         self._socket.settimeout(5)
         self.namespace = Path("/proc/thread-self/ns/net").stat().st_ino
 
-    def sockets(self, *states: int) -> list[Found]:
+    def sockets(self, *states: int, times: bool = False) -> list[Found]:
         """Every TCP socket in one of these states; what is left of a closed one counts by what it waits for.
+
+        Args:
+            states: as the kernel numbers them.
+            times: whether to ask for `rto` too.
 
         Raises:
             OSError: the kernel does not say.
         """
         found: list[Found] = []
         for family in (socket.AF_INET, socket.AF_INET6):
-            ask = struct.pack("=BBBxI48x", family, socket.IPPROTO_TCP, 0, sum(1 << state for state in states))
+            ask = struct.pack(
+                "=BBBxI48x", family, socket.IPPROTO_TCP, _INFO * times, sum(1 << state for state in states)
+            )
             self._socket.send(struct.pack("=IHHII", 16 + len(ask), _BY_FAMILY, _REQUEST_DUMP, 1, 0) + ask)
             while self._part(found):
                 pass
@@ -56,10 +66,20 @@ class Diagnosis:
                 raise OSError(number or errno.EIO, "socket diagnosis")
             local, remote = struct.unpack_from(">HH", data, at + 20)
             unread, _, _, inode = struct.unpack_from("=4I", data, at + 72)
-            found.append(Found(data[at + 17], local, remote, unread, inode))
+            found.append(Found(data[at + 17], local, remote, unread, inode, _rto(data[at + 88 : at + size])))
             at += (size + 3) & ~3
         return True
 
     def close(self) -> None:
         """Let go of the namespace."""
         self._socket.close()
+
+
+def _rto(attributes: bytes) -> float:
+    at = 0
+    while at + 4 <= len(attributes):
+        size, kind = struct.unpack_from("=HH", attributes, at)
+        if kind == _INFO:
+            return float(struct.unpack_from("=I", attributes, at + 4 + 8)[0]) / 1e6
+        at += (size + 3) & ~3
+    return 0.0
