@@ -3,23 +3,26 @@
 RFC 9112 2.2, 3, 5, 6, 7.1, 11.2. The payloads are tables in tests.kit; the judge is the recording upstream.
 """
 
+import re
+
 import pytest
 
 from tests.e2e.conftest import Connect, Wire
 from tests.kit.client import request
 from tests.kit.judge import judge
-from tests.kit.payloads import FRAMING, HOST, ONCE, Case, post
-from tests.kit.payloads_chunks import CHUNKS
-from tests.kit.payloads_fields import FIELDS, HOSTS
-from tests.kit.payloads_lines import LINES
+from tests.kit.payloads import HOST, ONCE, Case, post
+from tests.kit.payloads_all import ALL, CLASSES, counts
 
-ALL = [*FRAMING, *CHUNKS, *LINES, *FIELDS, *HOSTS]
 TE = b"Transfer-Encoding: chunked\r\n"
 
 
-def test_there_are_enough_payloads() -> None:
-    assert len(ALL) >= 250
+def test_there_are_enough_payloads_of_every_class() -> None:
+    assert len(ALL) >= 500
     assert len({case.name for case in ALL}) == len(ALL)
+    assert len({case.data for case in ALL}) >= 0.98 * len(ALL)
+    assert not [name for name, count in counts().items() if count < 25]
+    unclassed = [c.name for c in ALL if not any(re.search(p, c.name) for p in CLASSES.values())]
+    assert len(unclassed) <= 0.05 * len(ALL), unclassed
 
 
 @pytest.mark.parametrize("case", ALL, ids=lambda case: case.name)
