@@ -166,7 +166,9 @@ class Lobby:
             while taken < ROUND:
                 count = self.turn(ROUND - taken)
                 taken += count
-                if not count:  # dry: from here on trio waits; to ask once more costs less than to wait
+                # Dry: from here on trio waits; to ask once more costs less than to wait. Or somebody has used
+                # up a share and has an event in every turn: tasks run before the next.
+                if not count or self.ready:
                     break
 
     def turn(self, most: int | None = None) -> int:

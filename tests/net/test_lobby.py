@@ -202,3 +202,30 @@ async def test_tasks_live_beside_a_lobby_that_never_runs_dry(
         else:
             assert ticks == 20
             assert busy.longest <= 2 * (ROUND + BATCH)  # trio runs its tasks in any order
+
+
+async def test_who_uses_up_his_share_lets_tasks_run_after_each_turn() -> None:
+    """A client at full speed has an event in every turn: the epoll never runs dry of it alone."""
+    with rig(events=LEVEL) as house:
+        shares, most, ticks = 0, 0, 0
+
+        def flood(record: Record, _events: int) -> None:
+            nonlocal shares
+            shares += 1
+            house.lobby.again(record)
+
+        peer, _ = house.pair(flood)
+        peer.send(b"x")
+
+        async def beside() -> None:
+            nonlocal shares, most, ticks
+            while ticks < 20:
+                most, shares = max(most, shares), 0
+                ticks += 1
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(house.lobby.run)
+            nursery.start_soon(beside)
+        assert 1 <= most <= 2  # trio runs its tasks in any order
