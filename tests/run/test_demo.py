@@ -28,7 +28,7 @@ from shieldproxy.run.demo.count import (
     thread_seconds,
 )
 from shieldproxy.run.demo.crowd import status_if_whole
-from shieldproxy.run.demo.play import notes
+from shieldproxy.run.demo.play import fitting, notes
 from shieldproxy.run.demo.show import HEADINGS, WAYS, Screen, State, as_json, line, picture
 from tests.kit import demotable
 
@@ -205,6 +205,14 @@ def test_figures_for_machines() -> None:
     assert read["with"]["rows"][GOOD]["served"] == 1
     assert read["with"]["rows"]["vanishes"]["asked"] is None
     assert read["with"]["threads_of"] == 8
+
+
+@pytest.mark.parametrize(
+    ("seconds", "left", "each"),
+    [(18.0, 56.0, 18.0), (18.0, 35.0, 15.0), (22.0, 57.0, 22.0), (18.0, 12.0, 8.0)],
+)
+def test_halves_fit_into_the_minute(seconds: float, left: float, each: float) -> None:
+    assert fitting(seconds, left) == each
 
 
 @pytest.mark.parametrize(("silent_only", "said"), [(True, True), (False, False)])

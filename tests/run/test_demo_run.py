@@ -55,12 +55,12 @@ def rows(ran: Ran) -> Rows:
     return demotable.read(ran.out)[1]
 
 
-def check_claims(rows: Rows) -> None:
-    """What the table is there to show."""
+def check_claims(rows: Rows, most: float) -> None:
+    """What the table is there to show; ``most``: the part of good clients that may be served without."""
     without, with_ = (rows[GOOD][way] for way in WAYS)
     assert without.served is not None
     assert without.asked is not None
-    assert without.served < 0.6 * without.asked
+    assert without.served < most * without.asked
     assert with_.served == with_.asked
     assert with_.waiting is not None
     assert with_.waiting[1] < 4
@@ -83,7 +83,7 @@ def check_shape(headings: list[str], rows: Rows) -> None:
 @pytest.mark.slow
 def test_ends_by_itself_in_time_and_leaves_nothing(ran: Ran) -> None:
     assert (ran.status, ran.err) == (0, "")
-    assert 18 <= ran.seconds < 45
+    assert 18 <= ran.seconds < 60
     assert ran.left == []
 
 
@@ -96,7 +96,7 @@ def test_the_table_has_every_kind_both_ways(ran: Ran) -> None:
 
 @pytest.mark.slow
 def test_it_shows_what_it_is_there_to_show(rows: Rows) -> None:
-    check_claims(rows)
+    check_claims(rows, 0.8)
     asked = rows[GOOD]["with"].asked
     assert asked is not None
     assert asked > 25
@@ -129,5 +129,5 @@ def test_the_readme_opens_with_its_table() -> None:
     assert text.index(block) < text.index("\n## ")
     headings, rows = demotable.read(block)
     check_shape(headings, rows)
-    check_claims(rows)
+    check_claims(rows, 0.3)
     assert "shieldproxy demo" in text[: text.index("\n## ")]

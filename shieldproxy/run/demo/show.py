@@ -66,7 +66,7 @@ def picture(way: str, state: State) -> Table:
     grid.add_row(
         Text(f"{way} the proxy", "bold"),
         bar(min(state.gone, state.seconds), state.seconds, "blue"),
-        Text("done" if over else f"{state.gone:.0f} of {state.seconds:g} s", "dim"),
+        Text("done" if over else f"{state.gone:.0f} of {state.seconds:.0f} s", "dim"),
     )
     happy = state.served >= 0.9 * max(1, state.asked - state.waiting)
     grid.add_row(

@@ -19,7 +19,7 @@ from shieldproxy.run.demo.count import listening, sockets_left
 from shieldproxy.run.try_it import serves
 
 THREADS: Final = 8
-START: Final = 12.0
+START: Final = 20.0
 """Seconds that a program may take until it serves."""
 STOP: Final = 2.0
 TABLE: Final = Path("/proc/net/tcp")
