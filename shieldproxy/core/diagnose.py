@@ -45,7 +45,7 @@ def split_lines(data: bytes, status: int) -> tuple[list[bytes], int] | Fault:
     lines.pop()
     bare = [line for line in lines if not line.endswith(b"\r")]
     lines = [line.removesuffix(b"\r") for line in lines]
-    while lines and not lines[-1]:
+    if lines and not lines[-1]:  # one: before a second one the head was over already, and the body began
         lines.pop()
     if not all(lines):
         return Fault(status, "bare-lf" if bare else "request-line", "a blank line inside the head")

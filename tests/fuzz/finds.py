@@ -1,0 +1,24 @@
+"""What the search has found, kept as cases: the check, its choice, the shortest message, and what was wrong.
+
+`make fuzz` prints a find as a line for this table; `test_finds.py` runs every line of it again.
+"""
+
+from typing import NamedTuple
+
+
+class Find(NamedTuple):
+    """One input that made a check fail."""
+
+    check: str
+    choice: int
+    data: bytes
+    why: str
+
+
+FINDS: list[Find] = [
+    Find(
+        "requests", 1, b"T / HTTP/1.1\r\nHost:a\nContent-Length:2\n\r\n\r\nab",
+        "bare LFs accepted: a blank line behind the one that ends the head was read as part of the head, though "
+        "the body had begun",
+    ),
+]  # fmt: skip

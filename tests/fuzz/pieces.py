@@ -1,0 +1,235 @@
+"""However bytes come in, the answer is the same: in pieces or whole, read quickly or thoroughly.
+
+The lobby's own code collects the head (`Clients`, on a socket that is a list of pieces), the relay's own code
+looks for a response head, and `ChunkedReader` takes a body. What a reader refuses it must refuse for a reason
+that stands in the bytes.
+"""
+
+import re
+import socket
+from typing import Any, Final, NamedTuple, cast
+
+from shieldproxy.core import head as head_module
+from shieldproxy.core import response as response_module
+from shieldproxy.core.body import BodyFault, ChunkedReader, chunk, last_chunk
+from shieldproxy.core.fields import Fault
+from shieldproxy.core.head import RequestHead, ResponseHead, end_of_head, judge_request, read_request
+from shieldproxy.core.policy import Policy
+from shieldproxy.net.downstream import Clients
+from shieldproxy.net.linger import Closer
+from shieldproxy.net.lobby import Lobby
+from shieldproxy.net.record import IN, Door, Downstream
+from shieldproxy.proxy.answer import parse
+from shieldproxy.proxy.state import Exchange
+from tests.fuzz import oracle
+from tests.fuzz.messages import METHODS, POLICIES, h11_knows, may_trail
+from tests.fuzz.oracle import evened
+
+
+def cut(data: bytes, choice: int) -> list[bytes]:
+    """Cut bytes into pieces, in a way of many: even steps, or steps that change."""
+    steps = [choice % 7 + 1] if choice & 1 else [choice % 5 + 1, choice % 11 + 1, 1, choice % 64 + 1]
+    pieces, at = [], 0
+    while at < len(data):
+        step = steps[len(pieces) % len(steps)]
+        pieces.append(data[at : at + step])
+        at += step
+    return pieces
+
+
+# a head in the lobby
+
+
+class Drip:
+    """A lobby and a socket in one: gives out one piece a read, and keeps what becomes of the client."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.now = 0.0
+        self.pieces: list[bytes] = []
+        self.heads: list[tuple[bytes, int]] = []
+        self.faults: list[tuple[int, str]] = []
+        lobby, door, closer = cast(Lobby, self), cast(Door, None), cast(Closer, None)
+        self.clients = Clients(lobby, closer, lambda _: policy, self._on_head, self._on_fault)
+        self.rec = self.clients.welcome(cast(socket.socket, self), "192.0.2.1", 1, door)
+
+    def _on_head(self, rec: Downstream, data: bytes, end: int) -> None:
+        self.heads.append((data, end))
+
+    def _on_fault(self, rec: Downstream, status: int, reason: str) -> None:
+        self.faults.append((status, reason))
+
+    def fileno(self) -> int:
+        return 3
+
+    def recv(self, _size: int) -> bytes:
+        return self.pieces.pop(0)
+
+    def add(self, *_: Any) -> None:
+        pass
+
+    def arm(self, *_: Any) -> None:
+        pass
+
+    def again(self, *_: Any) -> None:
+        pass
+
+    def feed(self, pieces: list[bytes]) -> object:
+        """Let the pieces come in, until the lobby has an answer.
+
+        Returns:
+            A fault's status and reason, or the head with all that has come and where it ends; None: it waits.
+        """
+        for number, piece in enumerate(pieces):
+            self.pieces.append(piece)
+            self.clients.on_waiting(self.rec, IN)
+            if self.faults:
+                return self.faults[0]
+            if self.heads:
+                data, end = self.heads[0]
+                return data + b"".join(pieces[number + 1 :]), end
+        return None
+
+
+def _judged(answer: object, policy: Policy) -> object:
+    """What a client is told, or what of its request goes on, and the bytes behind the head."""
+    if answer is None:
+        return None
+    first, second = cast(tuple[Any, Any], answer)
+    if isinstance(first, int):
+        return first
+    head = read_request(first, second)
+    fault = head if isinstance(head, Fault) else judge_request(head, policy)
+    if fault is not None:
+        return fault.status
+    assert isinstance(head, RequestHead)
+    return [getattr(head, name) for name in RequestHead.__slots__], first[second:]
+
+
+def check_dripped_request(choice: int, data: bytes) -> None:
+    """A head that comes in pieces gets the answer of the one that comes whole."""
+    if not data:
+        return
+    policy = POLICIES[choice >> 7]
+    whole = _judged(Drip(policy).feed([data]), policy)
+    dripped = _judged(Drip(policy).feed(cut(data, choice)), policy)
+    assert dripped == whole
+
+
+def check_dripped_response(choice: int, data: bytes) -> None:
+    """The same for the head of a response."""
+
+    class Limits:
+        policy = Policy()
+
+    ex, method = cast(Exchange, Limits()), METHODS[choice & 3]
+
+    def said(bytes_so_far: bytes) -> object:
+        found = parse(ex, bytes_so_far, method)
+        if found is None:
+            return None
+        if isinstance(found, Fault):
+            return 502
+        resp, start = found
+        return [getattr(resp, name) for name in ResponseHead.__slots__], start
+
+    whole = said(data)
+    so_far = b""
+    for piece in cut(data, choice):
+        so_far += piece
+        answer = said(so_far)
+        if answer is not None:
+            assert answer == whole
+            return
+    assert whole is None
+
+
+# the two readers of a head
+
+SHOWN: Final = {
+    "bare-lf": re.compile(rb"(?<!\r)\n|\r\n").search,
+    "bare-cr": re.compile(rb"\r(?!\n)").search,
+    "obs-fold": re.compile(rb"\n[ \t]").search,
+    "space-before-colon": re.compile(rb"[ \t]:").search,
+    "host-many": re.compile(rb"(?i)\nhost:[^\n]*\n(?:.*\n)?host:", re.DOTALL).search,
+    "length-and-coding": re.compile(rb"(?i)(?s:content-length:.*transfer-encoding:|coding:.*-length:)").search,
+    "length-many": re.compile(rb"(?is)content-length:.*(?:content-length:|,)").search,
+}
+"""What must stand in a head that is refused for this reason."""
+
+
+def check_readers(choice: int, data: bytes) -> None:
+    """The quick reader and the thorough one never differ, and a fault is there where it is said to be."""
+    end = end_of_head(data, 0)
+    if end < 0:
+        return
+    if choice & 1:
+        method = METHODS[choice >> 1 & 3]
+        quick: object = response_module.read_response(data, end, method)
+        slow: object = response_module._read_slowly(data[:end], method)
+    else:
+        quick = read_request(data, end)
+        slow = head_module._read_slowly(data[:end])
+    if isinstance(quick, Fault):
+        assert slow == quick
+        shown = SHOWN.get(quick.reason)
+        assert shown is None or shown(data[:end]), quick
+        return
+    assert type(slow) is type(quick), slow
+    names = RequestHead.__slots__ if isinstance(quick, RequestHead) else ResponseHead.__slots__
+    assert [getattr(slow, name) for name in names] == [getattr(quick, name) for name in names]
+
+
+# chunks
+
+
+class Fed(NamedTuple):
+    """What a chunked reader made of a body."""
+
+    data: bytes
+    trailers: list[tuple[bytes, bytes]]
+    done: bool
+    rest: bytes
+
+
+def _fed(pieces: list[bytes], limit: int, trailers_limit: int, *, padded: bool) -> Fed | None:
+    """Read a body from pieces; None where it is refused."""
+    reader = ChunkedReader(limit, trailers_limit=trailers_limit, padded=padded)
+    data = b""
+    try:
+        for piece in pieces:
+            given = reader.feed(piece)
+            assert all(given)
+            data += b"".join(given)
+            assert reader.received == len(data)
+    except BodyFault as exc:
+        assert exc.status in {400, 413, 431}
+        return None
+    assert len(data) <= limit
+    return Fed(data, reader.trailers, reader.done, reader.rest)
+
+
+POST: Final = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def check_chunks(choice: int, data: bytes) -> None:
+    """A chunked body in pieces, whole, and as h11 reads it; and written anew."""
+    limit, trailers_limit = (24, 32) if choice & 2 else (1 << 30, 8192)
+    padded = bool(choice & 4)
+    whole = _fed([data], limit, trailers_limit, padded=padded)
+    dripped = _fed(cut(data, choice), limit, trailers_limit, padded=padded)
+    assert dripped == whole
+    if whole is None:
+        return
+    if h11_knows(data, whole.trailers):
+        theirs = oracle.request(POST + data)
+        assert theirs is not None
+        assert (theirs.body, theirs.whole) == (whole.data, whole.done)
+        assert theirs.rest == whole.rest
+        assert theirs.trailers == evened(whole.trailers)
+    if whole.done:
+        pieces = [whole.data[at : at + 5] for at in range(0, len(whole.data), 5)]
+        written = b"".join(map(chunk, pieces)) + last_chunk(whole.trailers)
+        again = oracle.request(POST + written)
+        assert again is not None
+        assert (again.body, again.whole, again.rest) == (whole.data, True, b"")
+        assert again.trailers == [pair for pair in evened(whole.trailers) if may_trail(pair[0])]
