@@ -161,7 +161,7 @@ class ChunkedReader:
         else:
             end = data.find(b"\r\n\r\n", self._scanned) + 2
             if end < 2:
-                if len(data) > self._trailers_limit:
+                if len(data) > self._trailers_limit + 1:  # the CR of the blank line may be there, and no LF
                     raise BodyFault("trailers-long", "the trailers are too long", 431)
                 if data.count(b"\n") != data.count(b"\r\n"):
                     raise BodyFault("bare-lf", "a line of the trailers that ends with LF alone")

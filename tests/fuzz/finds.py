@@ -21,4 +21,8 @@ FINDS: list[Find] = [
         "bare LFs accepted: a blank line behind the one that ends the head was read as part of the head, though "
         "the body had begun",
     ),
+    Find(
+        "chunks", 31, b"0\r\nHost:Connection: close,  te)mp\r\n\r\n",
+        "trailers of exactly the limit were refused if the CR of the blank line behind them came alone",
+    ),
 ]  # fmt: skip
