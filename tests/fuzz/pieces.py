@@ -13,9 +13,9 @@ from shieldproxy.core import head as head_module
 from shieldproxy.core import response as response_module
 from shieldproxy.core.body import BodyFault, ChunkedReader, chunk, last_chunk
 from shieldproxy.core.fields import Fault
-from shieldproxy.core.head import RequestHead, ResponseHead, end_of_head, judge_request, read_request
+from shieldproxy.core.head import RequestHead, ResponseHead, end_of_head, judge_request, read_request, skip_blank
 from shieldproxy.core.policy import Policy
-from shieldproxy.net.downstream import Clients
+from shieldproxy.net.downstream import BLANKS, Clients
 from shieldproxy.net.linger import Closer
 from shieldproxy.net.lobby import Lobby
 from shieldproxy.net.record import IN, Door, Downstream
@@ -107,7 +107,7 @@ def _judged(answer: object, policy: Policy) -> object:
 
 def check_dripped_request(choice: int, data: bytes) -> None:
     """A head that comes in pieces gets the answer of the one that comes whole."""
-    if not data:
+    if not data or skip_blank(data) > BLANKS:  # which dripped are thrown away one by one, until the deadline
         return
     policy = POLICIES[choice >> 7]
     whole = _judged(Drip(policy).feed([data]), policy)
