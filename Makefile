@@ -2,6 +2,8 @@
 # make demo   good and bad clients at an old server, without the proxy and with it; under a minute
 # make test   lint and all tests
 # make bench  speed and size beside nginx, haproxy, caddy and apache (BENCH=short for a quick one)
+# make fuzz   a coverage-guided search in what reads and writes messages (FUZZ_SECONDS=60)
+# make container   build the image and run it, where a Docker engine is (deploy/with-docker make container)
 # make docs   write the generated parts of docs/ anew
 # make lock   refresh requirements-dev.lock
 # Nothing here needs root, and nothing is written outside this directory but pip's cache.
@@ -15,13 +17,14 @@ LISTEN ?= 127.0.0.1:8080
 BENCH  ?= full
 PYTEST ?=
 JOBS   ?= 4
+FUZZ_SECONDS ?= 60
 
 PY     := $(VENV)/bin/python
 PIP    := $(PY) -m pip --disable-pip-version-check --quiet
 SOURCES := shieldproxy tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint format pytest bench docs lock clean
+.PHONY: help run demo test lint format pytest bench fuzz container docs lock clean
 
 help:
 	@sed -n 's/^# //p' Makefile | sed '/^Nothing/,$$d'
@@ -65,6 +68,17 @@ pytest: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(PY) -m benchmarks $(if $(filter short,$(BENCH)),--short) $(if $(SHIELDPROXY_NO_SKIPS),--require-peers)
+
+$(VENV)/.fuzz: $(VENV)/.dev
+	@echo "installing what the search needs into $(VENV)"
+	@$(PIP) install --constraint requirements-dev.lock --editable '.[fuzz]'
+	@touch $@
+
+fuzz: $(VENV)/.fuzz
+	$(PY) -m tests.fuzz $(FUZZ_SECONDS)
+
+container: $(VENV)/.dev
+	$(PY) -m pytest tests/deploy
 
 docs: $(VENV)/.run
 	$(PY) -m shieldproxy.configdoc > docs/configuration.md

@@ -27,7 +27,9 @@ settings.load_profile("house")
 
 NO_SKIPS = os.environ.get("SHIELDPROXY_NO_SKIPS", "") not in ("", "0")
 
-ALLOWED_SKIPS: dict[str, str] = {}
+ALLOWED_SKIPS: dict[str, str] = {
+    "tests/deploy/test_container.py": "make container runs it, in an engine that is up for it alone",
+}
 """Node id without its parameters -> why this test may skip even where skips are forbidden."""
 
 

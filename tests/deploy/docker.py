@@ -1,4 +1,4 @@
-"""The docker command, for tests: an engine that answers or a reason, an image, containers that are taken away."""
+"""The docker command, for tests: whether an engine answers, an image, containers that run for one test."""
 
 import json
 import shutil
@@ -21,7 +21,10 @@ def no_engine() -> str:
         return "no docker command"
     try:
         done = subprocess.run(
-            ["docker", "version", "--format", "{{.Server.Version}}"], capture_output=True, timeout=20, check=False
+            ["docker", "version", "--format", "{{.Server.Version}}"],
+            capture_output=True,
+            timeout=20,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return "the Docker engine does not answer"
@@ -33,7 +36,12 @@ def no_engine() -> str:
 def docker(*words: str, timeout: float = 60.0, ok: bool = True) -> str:
     """Run one docker command; what it printed on both."""
     done = subprocess.run(
-        ["docker", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT, timeout=timeout, check=False
+        ["docker", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=ROOT,
+        timeout=timeout,
+        check=False,
     )
     text = done.stdout.decode("utf-8", "replace")
     assert not ok or done.returncode == 0, f"docker {' '.join(words)}: {done.returncode}\n{text[-4000:]}"

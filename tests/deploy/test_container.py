@@ -110,7 +110,9 @@ def test_a_request_goes_through_and_is_logged_on_stdout(proxy: tuple[Container, 
 
 def test_it_holds_no_right_that_it_does_not_need(proxy: tuple[Container, str]) -> None:
     container, _ = proxy
-    status = dict(line.split(":\t", 1) for line in container.run("cat", "/proc/1/status").splitlines() if ":\t" in line)
+    status = dict(
+        line.split(":\t", 1) for line in container.run("cat", "/proc/1/status").splitlines() if ":\t" in line
+    )
     assert status["Uid"].split() == ["10001"] * 4
     assert status["Gid"].split() == ["10001"] * 4
     assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0

@@ -14,7 +14,9 @@ DEPLOY = ROOT / "deploy"
 
 
 def ran(*command: str) -> str:
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT, timeout=60, check=False)
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT, timeout=60, check=False
+    )
     text = done.stdout.decode("utf-8", "replace")
     assert done.returncode == 0, text
     return text
@@ -32,9 +34,10 @@ def test_compose_takes_its_file() -> None:
     """And what it makes of it runs as the Dockerfile promises."""
     if shutil.which("docker-compose"):
         command = ["docker-compose"]
-    elif shutil.which("docker") and not subprocess.run(
-        ["docker", "compose", "version"], capture_output=True, check=False
-    ).returncode:
+    elif (
+        shutil.which("docker")
+        and not subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode
+    ):
         command = ["docker", "compose"]
     else:
         pytest.skip("no docker compose")

@@ -52,8 +52,9 @@ def told(data: bytes) -> str:
     """Say what was found and how to keep it."""
     data = shortened(data)
     name, choice, message = checks.named(data)
+    again = fails(data) or "it does not fail again: a hang, or a failure by what was read before"
     return (
-        f"{fails(data) or 'it does not fail again: a hang, or a failure that depends on what was read before'}\n"
+        f"{again}\n"
         "keep it as a test, in tests/fuzz/finds.py:\n"
         f'    Find("{name}", {choice}, {message!r}, "what was wrong"),'
     )
@@ -73,7 +74,12 @@ def search(seconds: int, folder: Path) -> tuple[int, str]:
         str(corpus),
     ]
     done = subprocess.run(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds + 120, check=False
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=seconds + 120,
+        check=False,
     )
     return done.returncode, done.stdout.decode("utf-8", "replace")
 
@@ -85,7 +91,9 @@ def summary(output: str) -> str:
     if not (runs and covered and int(runs[-1])):
         return ""
     edges, features, corpus = covered[-1]
-    return f"{int(runs[-1]):,} executions, {edges} edges and {features} features covered, {corpus} inputs kept"
+    return (
+        f"{int(runs[-1]):,} executions, {edges} edges and {features} features covered, {corpus} inputs kept"
+    )
 
 
 def main(seconds: int) -> int:

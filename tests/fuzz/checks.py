@@ -7,7 +7,8 @@ replay of what it found (tests/fuzz/test_finds.py) go through here.
 from collections.abc import Callable
 
 from tests.fuzz.messages import check_requests, check_responses
-from tests.fuzz.pieces import check_chunks, check_dripped_request, check_dripped_response, check_readers
+from tests.fuzz.pieces import check_chunks, check_dripped_request, check_dripped_response
+from tests.fuzz.readers import check_memory, check_readers
 
 Check = Callable[[int, bytes], None]
 
@@ -18,6 +19,7 @@ CHECKS: dict[str, Check] = {
     "dripped request": check_dripped_request,
     "dripped response": check_dripped_response,
     "readers": check_readers,
+    "memory": check_memory,
 }
 """Add new ones at the end: the number of a check is the first byte of its inputs."""
 

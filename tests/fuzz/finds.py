@@ -18,8 +18,8 @@ class Find(NamedTuple):
 FINDS: list[Find] = [
     Find(
         "requests", 1, b"T / HTTP/1.1\r\nHost:a\nContent-Length:2\n\r\n\r\nab",
-        "bare LFs accepted: a blank line behind the one that ends the head was read as part of the head, though "
-        "the body had begun",
+        "bare LFs accepted: a blank line behind the one that ends the head was read as part of the head, "
+        "though the body had begun",
     ),
     Find(
         "chunks", 31, b"0\r\nHost:Connection: close,  te)mp\r\n\r\n",

@@ -1,19 +1,20 @@
-"""However bytes come in, the answer is the same: in pieces or whole, read quickly or thoroughly.
+"""However bytes come in, in pieces or whole, the answer is the same.
 
 The lobby's own code collects the head (`Clients`, on a socket that is a list of pieces), the relay's own code
-looks for a response head, and `ChunkedReader` takes a body. What a reader refuses it must refuse for a reason
-that stands in the bytes.
+looks for a response head, and `ChunkedReader` takes a body.
 """
 
-import re
 import socket
 from typing import Any, Final, NamedTuple, cast
 
-from shieldproxy.core import head as head_module
-from shieldproxy.core import response as response_module
 from shieldproxy.core.body import BodyFault, ChunkedReader, chunk, last_chunk
 from shieldproxy.core.fields import Fault
-from shieldproxy.core.head import RequestHead, ResponseHead, end_of_head, judge_request, read_request, skip_blank
+from shieldproxy.core.head import (
+    RequestHead,
+    judge_request,
+    read_request,
+    skip_blank,
+)
 from shieldproxy.core.policy import Policy
 from shieldproxy.net.downstream import BLANKS, Clients
 from shieldproxy.net.linger import Closer
@@ -24,12 +25,14 @@ from shieldproxy.proxy.state import Exchange
 from tests.fuzz import oracle
 from tests.fuzz.messages import METHODS, POLICIES, h11_knows, may_trail
 from tests.fuzz.oracle import evened
+from tests.fuzz.readers import meaning
 
 
 def cut(data: bytes, choice: int) -> list[bytes]:
     """Cut bytes into pieces, in a way of many: even steps, or steps that change."""
     steps = [choice % 7 + 1] if choice & 1 else [choice % 5 + 1, choice % 11 + 1, 1, choice % 64 + 1]
-    pieces, at = [], 0
+    pieces: list[bytes] = []
+    at = 0
     while at < len(data):
         step = steps[len(pieces) % len(steps)]
         pieces.append(data[at : at + step])
@@ -52,10 +55,10 @@ class Drip:
         self.clients = Clients(lobby, closer, lambda _: policy, self._on_head, self._on_fault)
         self.rec = self.clients.welcome(cast(socket.socket, self), "192.0.2.1", 1, door)
 
-    def _on_head(self, rec: Downstream, data: bytes, end: int) -> None:
+    def _on_head(self, _rec: Downstream, data: bytes, end: int) -> None:
         self.heads.append((data, end))
 
-    def _on_fault(self, rec: Downstream, status: int, reason: str) -> None:
+    def _on_fault(self, _rec: Downstream, status: int, reason: str) -> None:
         self.faults.append((status, reason))
 
     def fileno(self) -> int:
@@ -102,7 +105,7 @@ def _judged(answer: object, policy: Policy) -> object:
     if fault is not None:
         return fault.status
     assert isinstance(head, RequestHead)
-    return [getattr(head, name) for name in RequestHead.__slots__], first[second:]
+    return meaning(head), first[second:]
 
 
 def check_dripped_request(choice: int, data: bytes) -> None:
@@ -130,7 +133,7 @@ def check_dripped_response(choice: int, data: bytes) -> None:
         if isinstance(found, Fault):
             return 502
         resp, start = found
-        return [getattr(resp, name) for name in ResponseHead.__slots__], start
+        return meaning(resp), start
 
     whole = said(data)
     so_far = b""
@@ -141,42 +144,6 @@ def check_dripped_response(choice: int, data: bytes) -> None:
             assert answer == whole
             return
     assert whole is None
-
-
-# the two readers of a head
-
-SHOWN: Final = {
-    "bare-lf": re.compile(rb"(?<!\r)\n|\r\n").search,
-    "bare-cr": re.compile(rb"\r(?!\n)").search,
-    "obs-fold": re.compile(rb"\n[ \t]").search,
-    "space-before-colon": re.compile(rb"[ \t]:").search,
-    "host-many": re.compile(rb"(?i)\nhost:[^\n]*\n(?:.*\n)?host:", re.DOTALL).search,
-    "length-and-coding": re.compile(rb"(?i)(?s:content-length:.*transfer-encoding:|coding:.*-length:)").search,
-    "length-many": re.compile(rb"(?is)content-length:.*(?:content-length:|,)").search,
-}
-"""What must stand in a head that is refused for this reason."""
-
-
-def check_readers(choice: int, data: bytes) -> None:
-    """The quick reader and the thorough one never differ, and a fault is there where it is said to be."""
-    end = end_of_head(data, 0)
-    if end < 0:
-        return
-    if choice & 1:
-        method = METHODS[choice >> 1 & 3]
-        quick: object = response_module.read_response(data, end, method)
-        slow: object = response_module._read_slowly(data[:end], method)
-    else:
-        quick = read_request(data, end)
-        slow = head_module._read_slowly(data[:end])
-    if isinstance(quick, Fault):
-        assert slow == quick
-        shown = SHOWN.get(quick.reason)
-        assert shown is None or shown(data[:end]), quick
-        return
-    assert type(slow) is type(quick), slow
-    names = RequestHead.__slots__ if isinstance(quick, RequestHead) else ResponseHead.__slots__
-    assert [getattr(slow, name) for name in names] == [getattr(quick, name) for name in names]
 
 
 # chunks
@@ -202,7 +169,8 @@ def _fed(pieces: list[bytes], limit: int, trailers_limit: int, *, padded: bool) 
             data += b"".join(given)
             assert reader.received == len(data)
     except BodyFault as exc:
-        assert exc.status in {400, 413, 431}
+        if exc.status not in {400, 413, 431}:
+            raise
         return None
     assert len(data) <= limit
     return Fed(data, reader.trailers, reader.done, reader.rest)

@@ -30,11 +30,21 @@ RESPONSES = [
 BODIES = [data.partition(b"\r\n\r\n")[2] for data in [*(case.data for case in CHUNKS), *RESPONSES]]
 
 WORDS = [
-    *b"Host: |Content-Length: |Transfer-Encoding: chunked|Connection: close, |Connection: keep-alive".split(b"|"),
-    *b"Expect: 100-continue|TE: trailers|Upgrade: |Max-Forwards: 1|Via: 1.1 shieldproxy|Trailer: ".split(b"|"),
-    *b"X-Forwarded-For: |Forwarded: for=|Content_Length: |Date: |GET |POST |HEAD |OPTIONS |CONNECT ".split(b"|"),
-    *b" HTTP/1.1| HTTP/1.0|HTTP/1.1 200 |HTTP/1.1 204 |HTTP/1.1 304 |HTTP/1.1 100 |http://a|https://".split(b"|"),
-    *b"\r\n|\n|\r|\r\n\r\n|\n\n|\n\r\n|\r\n |\r\n\t| :|:|;a=b|;|0\r\n\r\n|5\r\nhello\r\n|, |,|*|/?".split(b"|"),
+    *b"Host: |Content-Length: |Transfer-Encoding: chunked|Connection: close, |Connection: keep-alive".split(
+        b"|"
+    ),
+    *b"Expect: 100-continue|TE: trailers|Upgrade: |Max-Forwards: 1|Via: 1.1 shieldproxy|Trailer: ".split(
+        b"|"
+    ),
+    *b"X-Forwarded-For: |Forwarded: for=|Content_Length: |Date: |GET |POST |HEAD |OPTIONS |CONNECT ".split(
+        b"|"
+    ),
+    *b" HTTP/1.1| HTTP/1.0|HTTP/1.1 200 |HTTP/1.1 204 |HTTP/1.1 304 |HTTP/1.1 100 |http://a|https://".split(
+        b"|"
+    ),
+    *b"\r\n|\n|\r|\r\n\r\n|\n\n|\n\r\n|\r\n |\r\n\t| :|:|;a=b|;|0\r\n\r\n|5\r\nhello\r\n|, |,|*|/?".split(
+        b"|"
+    ),
     *[b"\x00", b"\x0b", b"\x0c", b"\x7f", b"\x80", b"\xa0", b"\xff", b"\t", b" "],
 ]
 """A dictionary for the mutations."""
@@ -45,6 +55,7 @@ _OF = {
     "responses": RESPONSES,
     "dripped response": RESPONSES,
     "readers": [*REQUESTS, *RESPONSES],
+    "memory": [*REQUESTS, *RESPONSES],
     "chunks": BODIES,
 }
 

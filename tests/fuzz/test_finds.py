@@ -1,14 +1,18 @@
 """What the search has found, and where it begins, again; and the checks are seen to be able to fail."""
 
-import sys
-from collections.abc import Iterator
+import re
+from importlib.util import find_spec
 
 import pytest
 
-from shieldproxy.core import body, framing
+from shieldproxy.core import body, fields, framing, response
 from shieldproxy.core import head as head_module
+from shieldproxy.core.blocks import ResponseBlock
+from shieldproxy.core.fields import Fault
+from shieldproxy.core.head import ResponseHead, end_of_head
+from shieldproxy.net import downstream
 from tests.fuzz import __main__ as runner
-from tests.fuzz import checks, messages, pieces, seeds
+from tests.fuzz import checks, messages, seeds
 from tests.fuzz.finds import FINDS, Find
 
 
@@ -23,3 +27,72 @@ def test_every_seed_passes(number: int) -> None:
     assert len(mine) > 40
     for data in mine:
         checks.run(data)
+
+
+# the checks can fail
+
+
+def _both_framings(lengths: list[bytes], codings: list[bytes], minor: int) -> int | Fault:
+    return framing.request_length([] if codings else lengths, codings, minor)
+
+
+_known_head = response._known_head
+
+
+def _forgetful(known: ResponseBlock, _length: int, end: int, method: bytes) -> ResponseHead:
+    return _known_head(known, 5, end, method)
+
+
+FAULTS: dict[str, tuple[object, str, object]] = {
+    "a chunk without its CRLF": (messages, "chunk", lambda piece: b"%x\r\n%b" % (len(piece), piece)),
+    "a length beside chunked": (head_module, "request_length", _both_framings),
+    "a field that Connection names": (fields, "without", lambda lines, _names: list(lines)),
+    "a trailer that frames": (body, "_may_trail", lambda _name: True),
+    "a length from memory": (response, "_known_head", _forgetful),
+    "a dripped byte is not looked at": (downstream, "end_of_head", lambda buf, at: end_of_head(buf, at + 3)),
+    "two lengths of a response": (
+        response,
+        "response_length",
+        lambda lengths, _codings, _minor: int(lengths[0]),
+    ),
+    "a stray byte behind a request": (messages, "framed", lambda whole, _framing: whole.data + b"x"),
+    "Upgrade goes on": (
+        fields.REQUEST_LINES,
+        "_kind_of",
+        lambda name: fields._REQUEST_NAMES.get(name, 0) % 10,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_planted_fault_is_seen(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each with the seeds alone; the search has more."""
+    monkeypatch.setattr(*FAULTS[name])
+    monkeypatch.setattr(fields.REQUEST_LINES, "_lines", {})
+    assert any(runner.fails(data) for data in seeds.inputs())
+
+
+# the search itself
+
+
+@pytest.mark.slow
+def test_a_search_runs_and_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    if find_spec("atheris") is None:
+        assert runner.main(1) == 2
+        assert "atheris is missing" in capsys.readouterr().out
+        return
+    assert runner.main(2) == 0
+    assert re.search(
+        r"[\d,]{4,} executions, \d{3,} edges and \d{3,} features covered", capsys.readouterr().out
+    )
+
+
+def test_a_find_is_shortened_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(messages, "chunk", lambda piece: b"%x\r\n%b" % (len(piece), piece))
+    data = next(data for data in seeds.inputs() if data[0] == 0 and runner.fails(data))
+    shorter = runner.shortened(data)
+    assert runner.fails(shorter) == runner.fails(data)
+    assert len(shorter) < len(data)
+    said = runner.told(data)
+    assert f'Find("requests", {data[1]}, {shorter[2:]!r}' in said
+    assert "tests/fuzz/finds.py" in said
