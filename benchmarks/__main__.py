@@ -15,6 +15,7 @@ import click
 from rich.console import Console
 
 from benchmarks import machine, peers, report, rig
+from benchmarks.costs import costs
 from benchmarks.held import held
 from benchmarks.model import Part
 from benchmarks.pairs import idle10k, rules
@@ -25,6 +26,7 @@ from benchmarks.speed import keepalive, large
 from benchmarks.stage import Options, Stage, new_stage
 
 PARTS: dict[str, Callable[[Stage, Options], Part]] = {
+    "costs": costs,
     "keepalive": keepalive,
     "large": large,
     "held": held,

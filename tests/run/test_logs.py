@@ -104,6 +104,30 @@ def test_what_cannot_be_written_is_bounded_and_counted(
     assert held + sink.dropped * len(LINE) == offered * len(LINE)
 
 
+@pytest.mark.parametrize("count", [1, 63, 64, 65, 200])
+def test_records_become_lines_in_order_with_what_is_written_between(pipe: Pipe, count: int) -> None:
+    for number in range(count):
+        pipe.sink.record(Receipt("connection", "t", "c", port=number + 1))
+    pipe.sink.write(b"{}\n")
+    pipe.sink.record(Receipt("connection", "t", "c", port=count + 1))
+    pipe.sink.write(b"{}\n")
+    ports = [json.loads(line).get("port") for line in b"".join(pipe.sink._lines).splitlines()]
+    assert ports == [*range(1, count + 1), None, count + 1, None]
+
+
+def test_records_that_cannot_be_written_are_bounded_and_counted(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "BUFFER", 100_000)
+    receipt = Receipt("connection", "t", "c")
+    length, sink = len(msgspec.json.encode(receipt)) + 1, pipe.sink
+    for _ in range(64 * 100):
+        sink.record(receipt)
+    assert 100_000 < sink._size <= 100_000 + 64 * length
+    assert sink._size + sink.dropped * length == 64 * 100 * length
+    assert not sink._records
+
+
 async def test_lines_on_their_way_count_too(pipe: Pipe, nursery: trio.Nursery) -> None:
     """A block that a stalled thread holds is memory as well."""
     sink = pipe.sink
