@@ -95,7 +95,7 @@ def test_a_skip_fails_where_skips_are_forbidden(
 ) -> None:
     conftest = (house.ROOT / "tests" / "conftest.py").read_text()
     if allowed:
-        conftest = conftest.replace("dict[str, str] = {}", 'dict[str, str] = {"test_s.py::test_s": "why"}')
+        conftest = conftest.replace("dict[str, str] = {", 'dict[str, str] = {"test_s.py::test_s": "why",', 1)
     tree = {
         "conftest.py": conftest,
         "test_s.py": 'import pytest\n\ndef test_s():\n    pytest.skip("no nginx")\n',
@@ -104,7 +104,7 @@ def test_a_skip_fails_where_skips_are_forbidden(
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "pytest.ini", "."],
         cwd=plant(tmp_path, tree),
-        env={"SHIELDPROXY_NO_SKIPS": variable, "PATH": ""},
+        env={"SHIELDPROXY_NO_SKIPS": variable, "PATH": "", "PYTHONPATH": str(house.ROOT)},
         capture_output=True,
         text=True,
         check=False,
@@ -123,7 +123,7 @@ def test_a_module_that_skips_itself_fails_too(tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "pytest.ini", "."],
         cwd=plant(tmp_path, tree),
-        env={"SHIELDPROXY_NO_SKIPS": "1", "PATH": ""},
+        env={"SHIELDPROXY_NO_SKIPS": "1", "PATH": "", "PYTHONPATH": str(house.ROOT)},
         capture_output=True,
         text=True,
         check=False,
