@@ -207,21 +207,32 @@ def test_an_answer_before_the_body_is_there_says_that_the_end_comes(wire: Wire) 
 
 
 def test_a_refused_upload_is_broken_off(wire: Wire) -> None:
-    """RFC 9112 9.5: told that the server wants no more of a body, we stop sending it and close our side."""
+    """RFC 9112 9.5: told that the server wants no more of a body, we stop sending it and close our side.
+
+    At once, while the rest of the refusal is still to come; what the client goes on sending is thrown away.
+    """
     wire.may_reset = True
-    over = threading.Event()
+    sent, over = threading.Event(), threading.Event()
+    head = b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 100000\r\n\r\n"
 
     def story(turn: Turn) -> None:
-        turn.send(reply(b"no", status="403 Forbidden", fields="Connection: close\r\n"))
+        turn.send(head + b"x" * 1000)
+        turn.wait(sent)
+        turn.send(b"x" * 99_000)
         turn.gone()
         over.set()
 
     wire.upstream.then(story, at="head")
     client = wire.client()
-    client.send(request("/1", method="POST", fields=["Content-Length: 3000000"]) + b"x" * 100_000)
-    assert client.response().status == 403
+    client.send(request("/1", method="POST", fields=["Content-Length: 3000000"]) + b"y" * 50_000)
+    assert client.response_head().status == 403
+    assert client.stream.exactly(1000, "the refusal") == b"x" * 1000
+    client.send(b"y" * 1_000_000)
+    assert client.quiet(0.2)
+    sent.set()
     assert over.wait(5)
-    assert len(wire.upstream.links[0].received) < 1_000_000
+    assert client.drain() == b"x" * 99_000
+    assert len(wire.upstream.links[0].received) < 500_000
 
 
 def test_an_upload_goes_on_after_an_early_success(wire: Wire) -> None:
