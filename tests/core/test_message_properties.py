@@ -105,7 +105,7 @@ BITS = st.sampled_from(
 
 @st.composite
 def broken(draw: st.DrawFn, messages: st.SearchStrategy[bytes]) -> bytes:
-    """Up to three of: a bit flipped, bytes put in or taken out, a line doubled, a cut, a message spliced in."""
+    """Up to three of: a bit flipped, bytes put in or taken out, a line doubled, a cut, a message put in."""
     message = draw(messages)
     for _ in range(draw(st.integers(0, 3))):
         at = draw(st.integers(0, len(message)))

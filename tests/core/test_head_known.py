@@ -1,0 +1,132 @@
+"""Heads whose fields came before: what is looked up as a block says what its lines say."""
+
+import re
+
+from hypothesis import assume, event, example, given
+from hypothesis import strategies as st
+
+from shieldproxy.core import blocks, fields
+from shieldproxy.core.forward import request_head, response_head
+from shieldproxy.core.head import (
+    CHUNKED,
+    UNTIL_CLOSE,
+    Fault,
+    RequestHead,
+    ResponseHead,
+    end_of_head,
+    read_request,
+    read_response,
+)
+from tests.core.test_head_properties import ROUTE, read, requests, responses
+
+MEANT = (
+    {*RequestHead.__slots__, "lines"} - {"_lines", "block", "news"},
+    {*ResponseHead.__slots__} - {"block", "news"},
+)
+
+
+def meaning(read: RequestHead | ResponseHead | Fault) -> object:
+    """What a reading says, whichever way it was read."""
+    if isinstance(read, Fault):
+        return read
+    return {name: getattr(read, name) for name in MEANT[isinstance(read, ResponseHead)]}
+
+
+def forget() -> None:
+    """Nothing was read before."""
+    fields.REQUEST_LINES.__init__(fields._request_kind)  # type: ignore[misc]
+    blocks.REQUEST_BLOCKS.forget()
+    blocks.RESPONSE_BLOCKS.forget()
+
+
+@given(requests())
+def test_a_head_reads_the_same_whatever_was_read_before(data: bytes) -> None:
+    forget()
+    first = meaning(read(data)[0])
+    for _ in range(4):
+        assert meaning(read(data)[0]) == first
+    forget()
+    assert meaning(read(data)[0]) == first
+
+
+COOKIES = st.sampled_from(
+    [
+        *[b"", b"", b"Cookie: a=1", b"Cookie: b=2; c=3", b"cookie: low", b"Cookie:x", b"Cookie: "],
+        *[b"Cookie: a\x00b", b"Cookie: a\rb", b"Cookie: a\nb"],
+    ]
+)
+OTHERS = st.sampled_from(
+    [b"Host: a.example", b"Host: b", b"A: b", b"User-Agent: c/1", b"Connection: close", b"Connection: A"]
+)
+TURNS = st.tuples(COOKIES, st.integers(0, 4), st.sampled_from([b"0", b"1", b"1"]))
+
+
+@given(st.lists(OTHERS, max_size=4), st.lists(TURNS, min_size=4, max_size=8))
+@example([b"Host: b", b"A: b"], [(b"Cookie: a=1", 1, b"1"), (b"Cookie: b=2", 1, b"1"), (b"", 0, b"1")])
+@example(
+    [b"Host: b", b"A: b"], [(b"Cookie: a=1", 0, b"1"), (b"Cookie: b=2", 0, b"1"), (b"Cookie: ", 1, b"1")]
+)
+def test_a_known_block_says_what_its_lines_say(
+    lines: list[bytes], turns: list[tuple[bytes, int, bytes]]
+) -> None:
+    """The same lines again and again, with the cookie here or there, well-formed or not."""
+    readings = []
+    for known in (True, False):
+        forget()
+        for cookie, place, minor in turns:
+            if not known:
+                forget()
+            mine = lines[:place] + ([cookie] if cookie else []) + lines[place:]
+            data = b"GET /p HTTP/1.%b\r\n%b\r\n" % (minor, b"".join(line + b"\r\n" for line in mine))
+            head, _ = read(data)
+            event("known" if isinstance(head, RequestHead) and head.block else "not known")
+            written = b"" if isinstance(head, Fault) else request_head(head, ROUTE, b"", 0)
+            readings.append((meaning(head), written))
+    assert readings[: len(turns)] == readings[len(turns) :]
+
+
+@given(responses(), st.sampled_from([b"GET", b"HEAD"]), st.integers(0, 10**6), st.booleans())
+@example(b"HTTP/1.1 200 OK\r\nA: b\r\nDate: x\r\nContent-Length: 5\r\n\r\n", b"GET", 7, False)
+@example(b"HTTP/1.1 304 OK\r\nContent-Length: 5\r\nA: b\r\n\r\n", b"HEAD", 7, True)
+def test_a_known_response_says_what_its_lines_say(data: bytes, method: bytes, length: int, old: bool) -> None:
+    end = end_of_head(data, 0)
+    assume(end >= 0)
+    other = re.sub(rb"(Content-Length: )\d+", rb"\g<1>%d" % length, data[:end])
+    forget()
+    for _ in range(3):
+        read_response(data, end, b"GET")
+    readings = []
+    for _ in range(2):
+        head = read_response(other, len(other), method)
+        event("known" if isinstance(head, ResponseHead) and head.block else "not known")
+        written = b""
+        if isinstance(head, ResponseHead):
+            framing = (UNTIL_CLOSE if old else CHUNKED) if head.length < 0 else head.length
+            written = response_head(head, ROUTE, minor10=old, framing=framing, connection=b"", date=b"now")
+        readings.append((meaning(head), written))
+        forget()
+    assert readings[0] == readings[1]
+
+
+def test_blocks_are_kept_at_the_second_sight_within_bounds_and_secrets_never() -> None:
+    def see(data: bytes) -> None:
+        read_request(data, len(data))
+
+    known = blocks.REQUEST_BLOCKS
+    head = b"GET /%d HTTP/1.1\r\nHost: a\r\n%bX: %d\r\n\r\n"
+    forget()
+    for line in (b"Authorization: secret", b"Referer: /x", b"Content-Length: 0", b"TE: x", b"Connection: x"):
+        for n in range(4):
+            see(head % (n, line + b"\r\n", 1))
+    assert not known.all
+    for n in range(3):
+        see(head % (n, b"Cookie: %d\r\n" % n, 2))
+        assert len(known) == (n > 0)
+    for n in range(3 * known.ROOM):
+        see(head % (n, b"", n))
+        see(head % (n, b"", n))
+        assert 0 < len(known) <= known.ROOM
+    forget()
+    for n in range(3):
+        see(head % (n, b"X: y\r\n" * (known.LONGEST // 6), 3))
+    assert not known.all
