@@ -34,7 +34,6 @@ PARTS: dict[str, Callable[[Stage, Options], Part]] = {
     "idle10k": idle10k,
     "slowhead": slowhead,
 }
-OUTPUT = Path(__file__).parent / "results" / "latest.json"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,7 +43,7 @@ OUTPUT = Path(__file__).parent / "results" / "latest.json"
 )
 @click.option("--only", multiple=True, metavar="PROXY", help="Only these proxies (may be repeated).")
 @click.option("--held", "count", type=click.IntRange(100, 18000), help="Connections to hold in each state.")
-@click.option("--output", type=click.Path(path_type=Path), default=OUTPUT, help="Where the JSON goes.")
+@click.option("--output", type=click.Path(path_type=Path), default=report.OUTPUT, help="Where the JSON goes.")
 @click.option("--require-peers", is_flag=True, help="Fail when a peer or wrk is not installed.")
 @click.option("--strict", is_flag=True, help="Fail when a bar is missed.")
 @click.option("--namespace/--no-namespace", default=True, help="Use a network namespace of its own (root).")

@@ -91,6 +91,7 @@ class Bar:
             "limit": self.limit,
             "sense": self.sense,
             "unit": self.unit,
+            "digits": self.digits,
             "verdict": self.verdict,
         }
 
@@ -117,7 +118,12 @@ class Part:
 
     def as_json(self) -> dict[str, Any]:
         """For the results file."""
-        return {"bars": [bar.as_json() for bar in self.bars], "failures": self.failures, **self.data}
+        return {
+            "bars": [bar.as_json() for bar in self.bars],
+            "grids": [asdict(grid) for grid in self.grids],
+            "failures": self.failures,
+            **self.data,
+        }
 
 
 def least_ratio(values: Sequence[float | None], bases: Sequence[Sequence[float | None]]) -> float | None:

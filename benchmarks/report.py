@@ -10,6 +10,7 @@ from rich.table import Table
 
 from benchmarks.model import Bar, Grid, Part
 
+OUTPUT = Path(__file__).parent / "results" / "latest.json"
 STYLES = {"met": "green", "missed": "red", "no figure": "yellow"}
 
 
