@@ -45,9 +45,10 @@ def page(results: dict[str, Any]) -> str:
     """The tables as text."""
     where = results["environment"]
     versions = ", ".join(where["versions"].values())
+    made = f"Made at commit {where['commit']} on {where['time'][:10]}"
+    machine = f"{where['processor']}, {where['cpus']} cores, Linux {where['kernel']}"
     lines = [
-        f"Made at commit {where['commit']} on {where['time'][:10]}: {where['processor']}, {where['cpus']} cores, "
-        f"Linux {where['kernel']}, Python {where['python']}, {where['congestion_control']}; {versions}.",
+        f"{made}: {machine}, Python {where['python']}, {where['congestion_control']}; {versions}.",
         "",
         *bars(results["parts"]),
     ]
