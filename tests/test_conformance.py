@@ -62,7 +62,7 @@ def test_every_test_that_is_named_is_collected() -> None:
     rows = [row for _, row in ROWS]
     files = {test.partition("::")[0] for row in rows for test in row.tests}
     assert not [file for file in files if not (ROOT / "tests" / file).is_file()]
-    assert not lost(rows, collected(files))
+    assert not lost(rows, collected(files)), "named in tests/conformance, and not there in both lanes"
 
 
 @pytest.mark.parametrize(

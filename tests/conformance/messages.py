@@ -179,7 +179,8 @@ ROWS: Final[tuple[Row, ...]] = (
         TRAILERS + "test_te_is_for_one_connection", FORWARD + "test_hop_by_hop_fields_end_here",
         why="None is sent."),
     met("8", MUST, "client", "know an incomplete response for what it is",
-        RESPONSES + "test_truncated_at_every_byte", RESPONSES + "test_a_truncated_response_looks_truncated",
+        "e2e/test_framing_truncated.py::test_at_every_byte",
+        RESPONSES + "test_a_truncated_response_looks_truncated",
         RESPONSES + "test_a_reset_in_a_response_until_close_is_not_ended_cleanly"),
 )
 # fmt: on
