@@ -70,12 +70,12 @@ class Connection:
     def look(self) -> None:
         """What `net.linger` does when something has come or is due."""
         linger, kernel = self.linger, None
+        silent = self.now - self.gone_at if self.gone_at < inf else 0.0
         assert linger is not None
         if linger.acked_at == inf:
             if self.acked and self.gone_at == inf:
                 linger.acked_at, linger.rtt = self.now, self.rtt
             else:
-                silent = self.now - self.gone_at if self.gone_at < inf else 0.0
                 kernel = Kernel(4, 5 if silent > 5 else 0, 0, silent, self.taken, self.rtt)
                 if self.taken > linger.progress:
                     linger.progress, linger.progress_at = self.taken, self.now
@@ -83,7 +83,7 @@ class Connection:
         if event is not None:
             self.happen(event)
         else:
-            self.due = next_look(linger, self.timeouts, self.now)
+            self.due = next_look(linger, self.timeouts, self.now, silent)
             assert self.due > self.now, "polled"
 
     # the client, whose packets arrive until it has vanished
