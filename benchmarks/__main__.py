@@ -16,6 +16,8 @@ from rich.console import Console
 
 from benchmarks import machine, peers, report, rig
 from benchmarks.costs import costs
+from benchmarks.drip import drip
+from benchmarks.flood import flood
 from benchmarks.held import held
 from benchmarks.model import Part
 from benchmarks.pairs import idle10k, rules
@@ -33,13 +35,15 @@ PARTS: dict[str, Callable[[Stage, Options], Part]] = {
     "rules": rules,
     "idle10k": idle10k,
     "slowhead": slowhead,
+    "flood": flood,
+    "drip": drip,
 }
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("parts", nargs=-1, metavar=f"[{'|'.join(PARTS)}]...")
 @click.option(
-    "--short", is_flag=True, help="Fewer rounds, 2,000 connections held: about three minutes in all."
+    "--short", is_flag=True, help="Fewer rounds, 2,000 connections held: about five minutes in all."
 )
 @click.option("--only", multiple=True, metavar="PROXY", help="Only these proxies (may be repeated).")
 @click.option("--held", "count", type=click.IntRange(100, 18000), help="Connections to hold in each state.")

@@ -7,8 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from benchmarks.product import REPOSITORY
-from benchmarks.rig import BenchError, Rig, Server
+from benchmarks.rig import REPOSITORY, BenchError, Rig, Server
 
 EACH = 9000
 """Connections of one client process: a descriptor each, of 20,000."""

@@ -39,6 +39,9 @@ class Held:
     resident: int
     proportional: int
     kernel: int
+    """Of the whole machine: /proc/net/sockstat."""
+    sockets: int | None = None
+    """Of the proxy's own ends: ss(8)."""
 
     @property
     def valid(self) -> bool:
@@ -117,6 +120,7 @@ def weigh(stage: Stage, server: Server, state: str, count: int) -> Held:
             resident=after["Rss"] - before["Rss"],
             proportional=after["Pss"] - before["Pss"],
             kernel=procfs.tcp_memory() - kernel,
+            sockets=procfs.socket_memory(server.port),
         )
 
 
@@ -139,10 +143,14 @@ def grid(found: dict[str, dict[str, Held]], count: int) -> Grid:
                     f"{name}, {TITLES[state]}",
                     f"{one.held:,}",
                     number(one.each, 0) if one.valid else void,
+                    number(one.sockets / one.held, 0) if one.valid and one.sockets is not None else "-",
                     number(one.kernel / one.held, 0) if one.valid else "-",
                     number(one.base / 2**20, 1),
                 ]
             )
-    columns = ("state", "held", "resident B each", "kernel TCP B each", "base MiB")
-    note = "kernel TCP: /proc/net/sockstat mem, both ends, all of the machine"
+    columns = ("state", "held", "resident B each", "its sockets B each", "kernel TCP B each", "base MiB")
+    note = (
+        "its sockets: the kernel's memory for the proxy's ends, by ss -m; "
+        "kernel TCP: the change of /proc/net/sockstat's mem: both ends, and whatever else the machine did"
+    )
     return Grid(f"{count:,} held connections", columns, rows, note)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from benchmarks.load import browser_head
+from benchmarks.browser import browser_head
 
 WAIT = 10.0
 """Seconds that a connection may take to come into its state."""

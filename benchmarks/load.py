@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import procfs
+from benchmarks.browser import browser_head
+from benchmarks.heartbeat import heartbeat
 from benchmarks.model import QUIET, Sample
 from benchmarks.peers import SMALL, find
 from benchmarks.rig import BenchError, Rig, Server
 
 MARK = "RESULT "
-CHROME = (
-    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
-)
 SCRIPT = """local requests = {
 %(requests)s
 }
@@ -58,37 +57,6 @@ class Scenario:
     answer: int = SMALL
     close: bool = False
     heads: tuple[str, ...] = ()
-
-
-def browser_head(
-    number: int,
-    *,
-    method: str = "GET",
-    path: str = "/",
-    body: int = 0,
-    close: bool = False,
-    host: str = "shop.example",
-    user_agent: str = CHROME,
-) -> str:
-    """A head of twelve fields as Chrome sends it, its query and cookie different for each ``number``."""
-    token = f"{number * 2654435761 % 2**32:08x}"
-    length = f"Content-Length: {body}\r\n" if body else ""
-    return (
-        f"{method} {path}?item={number}&session={token} HTTP/1.1\r\n"
-        f"Host: {host}\r\n"
-        f"Connection: {'close' if close else 'keep-alive'}\r\n"
-        f"{length}"
-        'sec-ch-ua: "Chromium";v="140", "Not=A?Brand";v="24", "Google Chrome";v="140"\r\n'
-        "sec-ch-ua-mobile: ?0\r\n"
-        'sec-ch-ua-platform: "Linux"\r\n'
-        "Upgrade-Insecure-Requests: 1\r\n"
-        f"User-Agent: {user_agent}\r\n"
-        "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8\r\n"
-        "Referer: http://shop.example/list\r\n"
-        "Accept-Encoding: gzip, deflate, br, zstd\r\n"
-        "Accept-Language: en-GB,en;q=0.9,de;q=0.7\r\n"
-        f"Cookie: session={token}{token}; seen={number}; consent=1\r\n\r\n"
-    )
 
 
 def heads_of(scenario: Scenario) -> Sequence[str]:
@@ -152,14 +120,18 @@ def once(rig: Rig, server: Server, scenario: Scenario, seconds: int) -> Sample:
     if not script.exists():
         script.write_text(script_of(scenario))
     cpus = rig.proxy_cpus | rig.load_cpus
-    clock, busy, own = time.monotonic(), procfs.busy_seconds(cpus), procfs.own_seconds()
-    before = procfs.cpu_seconds(server.pid)
-    text = wrk(rig, server, script, scenario.connections, seconds)
-    spent = procfs.cpu_seconds(server.pid) - before
-    others = (procfs.busy_seconds(cpus) - busy) - (procfs.own_seconds() - own)
+    with heartbeat(rig, server) as beats:
+        clock, busy, own = time.monotonic(), procfs.busy_seconds(cpus), procfs.own_seconds()
+        before = procfs.cpu_seconds(server.pid)
+        text = wrk(rig, server, script, scenario.connections, seconds)
+        spent = procfs.cpu_seconds(server.pid) - before
+        others = (procfs.busy_seconds(cpus) - busy) - (procfs.own_seconds() - own)
+        passed = time.monotonic() - clock
     requests, duration, p50, p99 = parse_result(text, scenario.answer)
-    others = max(0.0, others / (time.monotonic() - clock))
-    return Sample(spent / requests * 1e6, requests / duration, p50, p99, others)
+    others = max(0.0, others / passed)
+    return Sample(
+        spent / (requests + beats.count) * 1e6, requests / duration, p50, p99, others, beats.longest_ms
+    )
 
 
 def wrk(rig: Rig, server: Server, script: Path, connections: int, seconds: int) -> str:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.peers import find
-from benchmarks.product import REPOSITORY
+from benchmarks.rig import REPOSITORY
 
 VERSIONS = {
     "nginx": ["-v"],

@@ -22,6 +22,8 @@ class Sample:
     p99_ms: float
     others: float = 0.0
     """CPUs that somebody else used meanwhile: 0.5 is half of one."""
+    longest_ms: float = 0.0
+    """The heartbeat's longest wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,15 @@ def spread_text(values: Sequence[float], digits: int = 2) -> str:
 def middle(values: Sequence[float]) -> float | None:
     """The median, None of nothing."""
     return median(values) if values else None
+
+
+def longest(samples: Sequence[Sample]) -> float | None:
+    """The heartbeat's longest wait in the runs that nobody disturbed; without one, the median of all.
+
+    A stall of the machine and one of a proxy look the same: only a quiet run tells of the proxy.
+    """
+    quiet = [one.longest_ms for one in samples if one.others < QUIET]
+    return max(quiet) if quiet else middle([one.longest_ms for one in samples])
 
 
 def disturbance(samples: Sequence[Sample]) -> str:

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 
 from benchmarks import load
+from benchmarks.browser import browser_head
 from benchmarks.clients import holding
 from benchmarks.held import await_none
-from benchmarks.load import Scenario, browser_head
+from benchmarks.load import Scenario
 from benchmarks.model import Bar, Grid, Part, least_ratio, middle, ratios, spread_text
 from benchmarks.product import EXPRESS, VARIANTS, Variant
 from benchmarks.rig import BenchError, Server

@@ -7,7 +7,10 @@ functions and :func:`descendants` are pure.
 """
 
 import os
+import re
 import resource
+import shutil
+import subprocess
 import time
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
@@ -16,6 +19,8 @@ from pathlib import Path
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TICKS = os.sysconf("SC_CLK_TCK")
 LISTENING = 0x0A
+SKMEM = re.compile(r"skmem:\(r(\d+),rb\d+,t\d+,tb\d+,f(\d+),w(\d+),")
+"""What ss(8) says of one socket: bytes received, set aside, queued to be sent."""
 
 
 def parse_stat(text: str) -> tuple[int, int]:
@@ -136,6 +141,22 @@ def held(root: int, port: int) -> int:
                     if target.startswith("socket:["):
                         inodes.add(int(target[8:-1]))
     return len(inodes & parse_tcp(Path("/proc/net/tcp").read_text(), port))
+
+
+def parse_skmem(text: str) -> int:
+    """``ss -m``: bytes of kernel memory that these sockets hold, received, to send, and set aside."""
+    total = 0
+    for found in SKMEM.finditer(text):
+        total += sum(map(int, found.groups()))
+    return total
+
+
+def socket_memory(port: int) -> int | None:
+    """Bytes in the kernel's buffers of the connections with this local port; None without ss(8)."""
+    if shutil.which("ss") is None:
+        return None
+    command = ["ss", "-Htmn", "sport", "=", f":{port}"]
+    return parse_skmem(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def tcp_memory() -> int:

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers import PATIENCE, Place
-from benchmarks.rig import Launch
+from benchmarks.rig import REPOSITORY, Launch
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 KNOWN_CLIENTS = REPOSITORY / "config" / "known-clients.toml"
 WAITS = ("head", "keep_alive", "linger_gap", "linger_total", "fin_wait_1", "fin_wait_2")
 LINE_WAITS = ("queue_timeout", "response_timeout")
@@ -38,6 +37,7 @@ class Variant:
         include = ", ".join(json.dumps(str(path)) for path in included)
         patience = "".join(f'{key} = "{PATIENCE}s"\n' for key in WAITS) if place.patient else ""
         line = "".join(f'{key} = "{PATIENCE}s"\n' for key in LINE_WAITS) if place.patient else ""
+        limits = '[limits]\nlinger = "1024GiB"\n' if place.patient else ""
         return f"""include = [{include}]
 
 [server]
@@ -52,6 +52,7 @@ error = "{place.folder}/error.log"
 
 [timeouts]
 {patience}
+{limits}
 [upstream.origin]
 servers = ["127.0.0.1:{place.origin}"]
 max_connections = 128

@@ -24,6 +24,7 @@ from benchmarks import procfs
 
 INSIDE = "SHIELDPROXY_BENCH_NAMESPACE"
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
+REPOSITORY = Path(__file__).resolve().parent.parent
 SYSCTL = Path("/proc/sys/net/ipv4")
 
 

@@ -12,6 +12,7 @@ from benchmarks.model import (
     best_of,
     disturbance,
     least_ratio,
+    longest,
     middle,
     number,
     ratios,
@@ -51,6 +52,7 @@ COLUMNS = (
     "requests/s",
     "p50 ms",
     "p99 ms",
+    "longest ms",
 )
 ROUND = 1
 """Seconds of a run: many short rounds, because what disturbs a machine lasts longer than one of them."""
@@ -75,6 +77,7 @@ def keepalive(stage: Stage, options: Options) -> Part:
             digits=4,
         ),
     ]
+    part.bars.append(stall("longest wait, keep-alive", rounds))
     rounds = measure(stage, options, part, FOUR, FEW)
     part.bars.append(against("express lane, 4 connections, x nginx", rounds, EXPRESS, ["nginx"], 3.0))
     rounds = measure(stage, options, part, CLOSE, ALL)
@@ -87,6 +90,7 @@ def large(stage: Stage, options: Options) -> Part:
     part = Part("large")
     rounds = measure(stage, options, part, LARGE_GET, BODIES)
     part.bars.append(against("1 MiB responses, x the best peer", rounds, EXPRESS, RIVALS, 0.8))
+    part.bars.append(stall("longest wait, 1 MiB responses", rounds))
     rounds = measure(stage, options, part, SMALL_POST, BODIES)
     part.bars.append(against("POST of 1 KiB, x nginx", rounds, EXPRESS, ["nginx"], 2.0))
     rounds = measure(stage, options, part, LARGE_POST, BODIES)
@@ -140,6 +144,12 @@ def against(title: str, rounds: Rounds, name: str, base: Sequence[str], limit: f
     return Bar(title, middle(ratios(mine, best_of(present))), limit, least=least_ratio(mine, present))
 
 
+def stall(title: str, rounds: Rounds) -> Bar:
+    """A bar: no wait of the heartbeat beside shieldproxy's load is longer than 50 ms."""
+    samples = [one for one in rounds.get(EXPRESS, ()) if one is not None]
+    return Bar(title, longest(samples), 50, unit=" ms", digits=1)
+
+
 def grid(scenario: Scenario, rounds: Rounds, share: float | None) -> Grid:
     """The scenario's table."""
     rows = []
@@ -157,19 +167,10 @@ def grid(scenario: Scenario, rounds: Rounds, share: float | None) -> Grid:
                 number(middle([one.rate for one in clean]), 0),
                 number(middle([one.p50_ms for one in clean]), 2),
                 number(middle([one.p99_ms for one in clean]), 2),
+                number(longest(clean)),
             ]
         )
     every = [one for samples in rounds.values() for one in samples if one is not None]
     lane = "" if share is None else f"{share:.2%} of shieldproxy's exchanges ended in the express lane"
     note = "; ".join(filter(None, (lane, disturbance(every))))
-    columns = (
-        "proxy",
-        "CPU us a request",
-        "x nginx",
-        "x nginx tuned",
-        "least x nginx",
-        "requests/s",
-        "p50 ms",
-        "p99 ms",
-    )
-    return Grid(scenario.title, columns, rows, note)
+    return Grid(scenario.title, COLUMNS, rows, note)

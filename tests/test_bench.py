@@ -14,7 +14,8 @@ from typing import cast
 import pytest
 from rich.console import Console
 
-from benchmarks import clients, load, pairs, peers, procfs, product, report, slowhead, speed
+from benchmarks import clients, load, pairs, peers, procfs, product, report, speed
+from benchmarks.browser import browser_head
 from benchmarks.held import Held
 from benchmarks.load import Scenario
 from benchmarks.model import (
@@ -68,6 +69,15 @@ def test_sockstat_is_a_table_of_counters() -> None:
     table = procfs.parse_sockstat("sockets: used 16\nTCP: inuse 1 orphan 0 tw 3 alloc 1 mem 49\n")
     assert table["TCP"] == {"inuse": 1, "orphan": 0, "tw": 3, "alloc": 1, "mem": 49}
     assert table["sockets"] == {"used": 16}
+
+
+def test_the_memory_of_sockets_is_what_they_have_taken_and_not_what_they_may() -> None:
+    text = (
+        "ESTAB 0 0 127.0.0.1:80 127.0.0.1:4\n\t skmem:(r512,rb131072,t7,tb2626560,f3584,w20,o0,bl0,d0)\n"
+        "FIN-WAIT-2 0 0 127.0.0.1:80 127.0.0.1:5\n\t skmem:(r0,rb1,t0,tb2,f4096,w0,o0,bl0,d0)\n"
+    )
+    assert procfs.parse_skmem(text) == 512 + 3584 + 20 + 4096
+    assert procfs.parse_skmem("") == 0
 
 
 def test_busy_ticks_are_those_of_the_cpus_asked_for_without_idle_and_waiting() -> None:
@@ -170,7 +180,7 @@ def test_a_run_that_is_not_clean_gives_no_figure(text: str, why: str) -> None:
 
 
 def test_the_head_has_twelve_fields_and_changes_its_query_and_cookie() -> None:
-    first, second = load.browser_head(1), load.browser_head(2)
+    first, second = browser_head(1), browser_head(2)
     lines = first.split("\r\n")
     assert lines[-2:] == ["", ""]
     assert len(lines[1:-2]) == 12
@@ -179,7 +189,7 @@ def test_the_head_has_twelve_fields_and_changes_its_query_and_cookie() -> None:
 
 
 def test_a_post_announces_its_body_and_a_close_is_asked_for() -> None:
-    head = load.browser_head(1, method="POST", path="/upload", body=1024, close=True)
+    head = browser_head(1, method="POST", path="/upload", body=1024, close=True)
     assert head.startswith("POST /upload?item=1&")
     assert "\r\nContent-Length: 1024\r\n" in head
     assert "\r\nConnection: close\r\n" in head
@@ -212,6 +222,7 @@ def test_shieldproxys_configuration_is_toml(variant: product.Variant, patient: b
     assert found["upstream"]["origin"]["servers"] == ["127.0.0.1:9000"]
     assert found["include"] == [str(product.KNOWN_CLIENTS)]
     assert found["timeouts"] == (dict.fromkeys(product.WAITS, "120s") if patient else {})
+    assert found.get("limits", {}) == ({"linger": "1024GiB"} if patient else {})
 
 
 def test_the_rules_are_a_thousand_of_four_kinds() -> None:
@@ -245,36 +256,6 @@ def test_a_held_figure_is_void_below_99_percent() -> None:
     whole = Held(wanted=1000, held=990, failed=0, base=1, resident=990 * 400, proportional=0, kernel=0)
     assert whole.each == 400
     assert Held(wanted=1000, held=989, failed=0, base=1, resident=1, proportional=0, kernel=0).each is None
-
-
-def test_pairs_change_their_order() -> None:
-    order: list[str] = []
-
-    def run(name: str, value: float) -> float:
-        order.append(name)
-        return value
-
-    plain, loaded = pairs.alternate(lambda: run("a", 1.0), lambda: run("b", 1.1), 3)
-    assert order == ["a", "b", "b", "a", "a", "b"]
-    assert (plain, loaded) == ([1.0] * 3, [1.1] * 3)
-
-
-def test_a_storm_is_measured_against_its_own_calm() -> None:
-    def spell(rate: float, p99: float, longest: float) -> slowhead.Spell:
-        return slowhead.Spell(Sample(1, rate, 1, p99), longest, 5000)
-
-    pairs_of_spells = [
-        (spell(1000, 2, 3), spell(900, 3, 4)),
-        (spell(500, 2, 3), spell(450, 3, 9)),
-        (spell(100, 1, 99), spell(1, 9, 5)),
-    ]
-    found = slowhead.effect(pairs_of_spells)
-    assert found.share == pytest.approx(0.9)
-    assert found.p99 == pytest.approx(1.5)
-    assert found.longest_ms == 9
-    assert slowhead.effect([]) == slowhead.Effect(None, None, None)
-    part = slowhead.conclude(Part("x"), {product.EXPRESS: pairs_of_spells})
-    assert [bar.verdict for bar in part.bars] == ["met", "no figure", "met", "met"]
 
 
 def test_a_speed_bar_is_the_median_ratio_and_none_without_its_base() -> None:
