@@ -24,6 +24,24 @@ def always(value: Any) -> Make:
     return lambda _old: lambda *_asked: value
 
 
+def forced(**values: Any) -> Make:
+    """The same function, with these arguments whatever it is given."""
+
+    def make(real: Any) -> Any:
+        signature = inspect.signature(real)
+        if not values.keys() <= signature.parameters.keys():
+            raise MissedError(f"{real.__name__} takes no {', '.join(values)}")
+
+        def function(*args: Any, **others: Any) -> Any:
+            call = signature.bind(*args, **others)
+            call.arguments.update(values)
+            return real(*call.args, **call.kwargs)
+
+        return function
+
+    return make
+
+
 class MissedError(Exception):
     """What a plant would change is not there (any more)."""
 

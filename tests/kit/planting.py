@@ -1,6 +1,6 @@
 """A run of the ordinary tests against planted faults, and what each of them said.
 
-`run` starts a pytest of its own in one lane; there this module is a plugin (``--planting FILE``) that runs,
+A `Run` is a pytest of its own for each lane; there this module is a plugin (``--planting FILE``) that runs,
 fault by fault, the cases that must notice it, with their own fixtures, against ``tests.kit.planted`` in the
 product's place. The report that it writes tells an assertion of a case from everything else: a fault that
 could not be planted, an error of a fixture, a product that crashed.
@@ -10,24 +10,27 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
-from tests.e2e.conftest import SEEN
+from tests.e2e.conftest import LANES, SEEN
 from tests.kit.client import Client
 from tests.kit.endings import ends
 from tests.kit.plants import PLANTS
 from tests.kit.proxy import ROOT, Proxy
 from tests.kit.upstream import Upstream
 
-LIMIT = 240.0
-"""Seconds for a whole run."""
+LIMIT = 100.0
+"""Seconds to wait for what is said of one fault."""
 HURRY = 3.0
 """Seconds that a case waits for what a fault keeps from coming (three to ten otherwise)."""
 CRASHED = ("Traceback (most recent call last)", "exit status", "the proxy has ended", "at start")
@@ -42,67 +45,86 @@ class Verdict:
     green: int = 0
 
 
-Verdicts = dict[tuple[str, str], Verdict]
-"""(Fault, case) -> what it said."""
+class Run:
+    """Two runs of pytest, one in each lane, beside each other; to be left as a context.
 
-
-def run(names: Iterable[str], directory: Path) -> dict[str, Verdicts]:
-    """Run the cases of these faults, both lanes beside each other; lane -> verdicts.
-
-    Raises:
-        AssertionError: a run did not come to its end as a run with failed tests does.
+    Args:
+        names: of the faults, in the order in which they will be asked for.
+        directory: for plans, reports and what pytest says.
     """
-    plan = {name: list(PLANTS[name].cases) for name in names}
-    started = {lane: _start(plan, lane, directory) for lane in ("express", "task")}
-    try:
-        said = {lane: process.communicate(timeout=LIMIT)[0] for lane, process in started.items()}
-    finally:
-        for process in started.values():
-            process.kill()
-            process.communicate()
-    found = {}
-    for lane, process in started.items():
-        assert process.returncode in (0, 1), f"pytest ended with {process.returncode}: {said[lane][-4000:]}"
-        rows = json.loads((directory / f"{lane}.report").read_text())
-        verdicts: Verdicts = {(name, case): Verdict() for name, cases in plan.items() for case in cases}
-        for name, case, kind, text in rows:
-            verdict = verdicts[name, case]
+
+    def __init__(self, names: Iterable[str], directory: Path) -> None:
+        self._plan = {name: list(PLANTS[name].cases) for name in names}
+        self._directory = directory
+        self._processes = {lane: self._start(lane) for lane in LANES}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes.values():
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # and with it the products that it may have started
+            process.wait()
+
+    def verdicts(self, name: str, lane: str) -> dict[str, Verdict]:
+        """What each case said of a fault, as soon as it is known.
+
+        Raises:
+            AssertionError: the run ended before that.
+        """
+        found = {case: Verdict() for case in self._plan[name]}
+        for case, kind, text in self._rows(name, lane):
             if kind == "green":
-                verdict.green += 1
+                found[case].green += 1
             else:
-                (verdict.red if kind == "red" else verdict.broken).append(text)
-        failed = any(verdict.red or verdict.broken for verdict in verdicts.values())
-        assert failed == (process.returncode == 1), said[lane][-4000:]
-        found[lane] = verdicts
-    return found
+                (found[case].red if kind == "red" else found[case].broken).append(text)
+        return found
 
+    def status(self, lane: str) -> int:
+        """The exit status of pytest."""
+        return self._processes[lane].wait(LIMIT)
 
-def noticed(found: dict[str, Verdicts], name: str) -> None:
-    """Every case of a fault is red, in both lanes, and for the reason that the table names."""
-    says = re.compile(PLANTS[name].says)
-    for lane, verdicts in found.items():
-        for case in PLANTS[name].cases:
-            verdict = verdicts[name, case]
-            assert not verdict.broken, f"{lane}, {case}: {verdict.broken}"
-            assert verdict.red, f"{lane}: {case} is green though {name}"
-            assert any(map(says.search, verdict.red)), f"{lane}, {case}: not {says.pattern!r}: {verdict.red}"
+    def noticed(self, name: str) -> None:
+        """See that every case of a fault is red, in both lanes, and for the reason that the table names."""
+        says = re.compile(PLANTS[name].says)
+        for lane in LANES:
+            for case, verdict in self.verdicts(name, lane).items():
+                assert not verdict.broken, f"{lane}, {case}: {verdict.broken}"
+                assert verdict.red, f"{lane}: {case} is green though {name}"
+                assert any(map(says.search, verdict.red)), (
+                    f"{lane}, {case}: not {says.pattern!r}: {verdict.red}"
+                )
 
+    def _rows(self, name: str, lane: str) -> list[tuple[str, str, str]]:
+        report = self._directory / f"{lane}.report"
+        limit = time.monotonic() + LIMIT
+        while True:
+            over = self._processes[lane].poll() is not None or time.monotonic() > limit
+            rows = [json.loads(line) for line in report.read_text().splitlines()] if report.exists() else []
+            if [name, "", "over", ""] in rows:
+                return [(case, kind, text) for fault, case, kind, text in rows if fault == name and case]
+            said = (self._directory / f"{lane}.output").read_text()[-4000:]
+            assert not over, f"nothing of {name!r} in the {lane} lane: {said}"
+            time.sleep(0.05)
 
-def _start(plan: dict[str, list[str]], lane: str, directory: Path) -> "subprocess.Popen[str]":
-    file = directory / f"{lane}.plan"
-    report = directory / f"{lane}.report"
-    file.write_text(json.dumps({"lane": lane, "plan": plan, "report": str(report)}))
-    functions = sorted({f"tests/e2e/{case.partition('[')[0]}" for cases in plan.values() for case in cases})
-    plugins = ["-q", "-p", "tests.kit.planting", "-p", "no:cacheprovider", "--tb=short"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "pytest", *plugins, "--planting", str(file), *functions],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")},
-    )
+    def _start(self, lane: str) -> "subprocess.Popen[bytes]":
+        file = self._directory / f"{lane}.plan"
+        report = self._directory / f"{lane}.report"
+        file.write_text(json.dumps({"lane": lane, "plan": self._plan, "report": str(report)}))
+        cases = {case.partition("[")[0] for cases in self._plan.values() for case in cases}
+        plugins = ["-q", "-p", "tests.kit.planting", "-p", "no:cacheprovider", "--tb=short"]
+        functions = sorted(f"tests/e2e/{case}" for case in cases)
+        with (self._directory / f"{lane}.output").open("wb") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "pytest", *plugins, "--planting", str(file), *functions],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")},
+                start_new_session=True,
+            )
 
 
 # the plugin
@@ -156,7 +178,6 @@ class Planting:
         self._plan = plan
         self._report = report
         self._fault = ""
-        self._rows: list[tuple[str, str, str, str]] = []
 
     def _case(self, item: pytest.Item) -> str:
         name = item.nodeid.removeprefix("tests/e2e/")
@@ -177,8 +198,12 @@ class Planting:
             for case, after in zip(cases, [*cases[1:], None], strict=True):
                 item, following = known[case], known[after] if after else None
                 session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-        self._report.write_text(json.dumps(self._rows))
+            self._note("", "over")
         return True
+
+    def _note(self, case: str, kind: str, text: str = "") -> None:
+        with self._report.open("a") as report:
+            report.write(json.dumps([self._fault, case, kind, text]) + "\n")
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
@@ -188,7 +213,7 @@ class Planting:
         if call.excinfo is not None:
             fault = call.excinfo.value
             text = f"{call.when}: {type(fault).__name__}: {fault}"
-            self._rows.append((self._fault, case, _kind(fault), text[:3000]))
+            self._note(case, _kind(fault), text[:3000])
         elif call.when == "call":
-            self._rows.append((self._fault, case, "green", ""))
+            self._note(case, "green")
         return report

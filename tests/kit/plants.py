@@ -16,9 +16,16 @@ NOTHING = "nothing"
 NOWHERE = "nowhere to plant it"
 """What it would change is not there: no case may be red for that."""
 
+UNASKED = "a case that nobody has"
+"""Its run ends before it comes to anything."""
+
 CONTROLS = {
     NOTHING: Plant(lambda: None, "", *sorted({c for plant in FAULTS.values() for c in plant.cases})[::9]),
     NOWHERE: Plant(lambda: everywhere("core.head", "renamed", lambda old: old), "", f"{ONE}[host: two]"),
 }
 
-PLANTS = {**FAULTS, **CONTROLS}
+PLANTS = {
+    **FAULTS,
+    **CONTROLS,
+    UNASKED: Plant(lambda: None, "", f"{ONE}[nobody's]"),
+}

@@ -15,6 +15,7 @@ from tests.kit.patches import (
     always,
     entry,
     everywhere,
+    forced,
     method,
     planned,
     text,
@@ -34,7 +35,7 @@ SILENCE = r"nothing came in|cut off by nothing"
 
 def _for_ever() -> None:
     everywhere("core.closing", "review", always(None))
-    everywhere("core.closing", "next_look", lambda _: lambda _linger, _timeouts, now: now + 3600)
+    everywhere("core.closing", "next_look", always(1e12))
 
 
 def _aborting(real: Any) -> Any:
@@ -52,12 +53,8 @@ def _no_half_close() -> None:
     everywhere("proxy.exchange", "on_event", _aborting)
 
 
-def _facts(**others: Any) -> Any:
-    return lambda real: lambda **facts: real(**{**facts, **others})
-
-
 def _byte_forgotten() -> None:
-    everywhere("core.retry", "may_retry", _facts(answered=False))
+    everywhere("core.retry", "may_retry", forced(answered=False))
     text("proxy.download", "Download", "_upstream_ended", "if ex.answered or ex.from_up:", "if False:")
 
 
@@ -78,16 +75,9 @@ def _aged(real: Any) -> Any:
     return release
 
 
-def _no_surplus(real: Any) -> Any:
-    def done(*args: Any, surplus: bool) -> None:
-        real(*args, surplus=False)
-
-    return done
-
-
 def _surplus_forgotten() -> None:
-    method("proxy.express", "Express", "_answer", _no_surplus)
-    method("proxy.download", "Download", "_upstream_done", _no_surplus)
+    method("proxy.express", "Express", "_answer", forced(surplus=False))
+    method("proxy.download", "Download", "_upstream_done", forced(surplus=False))
 
 
 def _reset(sock: socket.socket) -> None:
@@ -112,13 +102,6 @@ def _backwards(real: Any) -> Any:
     return init
 
 
-def _roomy(real: Any) -> Any:
-    def init(self: Any, house: Any, clients: Any, express: Any, _most: int, reserve: int) -> None:
-        real(self, house, clients, express, maxsize, reserve)
-
-    return init
-
-
 def _extended(real: Any) -> Any:
     """Each byte of a head gives it time anew."""
 
@@ -128,24 +111,6 @@ def _extended(real: Any) -> Any:
             self._lobby.arm(rec, self._lobby.now + rec.policy.timeouts.head)
 
     return more
-
-
-def _exchange(**others: str) -> Any:
-    def plant(real: Any) -> Any:
-        def write(self: Any, ex: Any, outcome: str, by: str, phase: str, reason: str, now: float) -> None:
-            said = {"outcome": outcome, "by": by, "phase": phase, "reason": reason, **others}
-            real(self, ex, *said.values(), now)
-
-        return write
-
-    return plant
-
-
-def _unacknowledged(real: Any) -> Any:
-    def write(self: Any, rec: Any, ending: str, _ack: Any, undelivered: int, now: float) -> None:
-        real(self, rec, ending, False, undelivered, now)
-
-    return write
 
 
 CLOSING = {
@@ -214,7 +179,7 @@ RETRIES = {
         f"{POOL}test_no_retry_after_a_byte_of_the_response",
     ),
     "never sent again": Plant(
-        lambda: everywhere("core.retry", "may_retry", _facts(reused=False)),
+        lambda: everywhere("core.retry", "may_retry", forced(reused=False)),
         r"502 == 200",
         f"{POOL}test_one_retry_of_an_idempotent_request[fin-GET]",
         f"{POOL}test_one_retry_of_an_idempotent_request[rst-PUT]",
@@ -267,7 +232,7 @@ ADMISSION = {
     ),
     "the line has no end": Plant(lambda: upstreams(queue_timeout=inf), SILENCE, f"{LINE}test_queue_timeout"),
     "any number of clients": Plant(
-        lambda: method("proxy.admission", "Gate", "__init__", _roomy),
+        lambda: method("proxy.admission", "Gate", "__init__", forced(most=maxsize)),
         r"200 == 503",
         "test_lobby_full.py::test_a_full_house_refuses_with_503_and_lingers",
     ),
@@ -296,17 +261,17 @@ DEADLINES = {
 
 LOG = {
     "a wrong reason in the log": Plant(
-        lambda: method("run.logs", "Journal", "exchange", _exchange(reason="done")),
+        lambda: method("run.logs", "Journal", "exchange", forced(reason="done")),
         r"'done' == 'bare-lf'",
         "test_framing_requests.py::test_the_log_names_what_was_wrong",
     ),
     "the log blames the wrong side": Plant(
-        lambda: method("run.logs", "Journal", "exchange", _exchange(by="client")),
+        lambda: method("run.logs", "Journal", "exchange", forced(by="client")),
         r"'upstream'",
         f"{RESPONSES}test_a_bad_status_line[ICY]",
     ),
     "receipts never say acknowledged": Plant(
-        lambda: method("run.logs", "Journal", "receipt", _unacknowledged),
+        lambda: method("run.logs", "Journal", "receipt", forced(acknowledged=False)),
         r"False",
         f"{LINGER}test_fin_after_the_last_byte_then_the_clients_fin_ends_it",
     ),

@@ -6,7 +6,7 @@ from typing import Any
 
 from shieldproxy.core.diagnose import BARE_LF, FOLDS, Target
 from shieldproxy.core.fields import CHUNKED, PLAIN, TOKEN
-from tests.kit.patches import always, entry, everywhere, limits, text
+from tests.kit.patches import always, entry, everywhere, forced, limits, text
 from tests.kit.plants_model import Plant
 
 ONE = "test_framing_requests.py::test_nothing_or_exactly_one_well_formed_request"
@@ -54,17 +54,9 @@ def _any_version(real: Any) -> Any:
     return lambda line: real(re.sub(rb"HTTP/[0-9]+\.[0-9]+$", b"HTTP/1.1", line))
 
 
-def _believed(real: Any) -> Any:
-    return lambda client, proto, head, **_trusted: real(client, proto, head, trusted=True)
-
-
 def _hops(table: str) -> None:
     for name in (b"keep-alive", b"proxy-connection", b"upgrade"):
         entry("core.fields", table, name, PLAIN)
-
-
-def _has_body(real: Any) -> Any:
-    return lambda data, end, _method: real(data, end, b"GET")
 
 
 def _forever(real: Any) -> Any:
@@ -180,7 +172,7 @@ FRAMING = {
 
 FORWARDING = {
     "forwarding fields of anybody are believed": Plant(
-        lambda: everywhere("core.forward", "forwarded_block", _believed),
+        lambda: everywhere("core.forward", "forwarded_block", forced(trusted=True)),
         r"1\.2\.3\.4",
         f"{FIELDS}test_spoofed_forwarding_fields_are_rewritten",
     ),
@@ -217,7 +209,7 @@ FORWARDING = {
 
 ANSWERS = {
     "a response to HEAD has a body": Plant(
-        lambda: everywhere("core.response", "read_response", _has_body),
+        lambda: everywhere("core.response", "read_response", forced(method=b"GET")),
         r"bad status line|poison",
         f"{RESPONSES}test_a_body_in_answer_to_head",
     ),

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import LANES
 from tests.kit import patches
 from tests.kit.planted import NOT_PLANTED
-from tests.kit.planting import run
-from tests.kit.plants import CONTROLS, FAULTS, NOTHING, NOWHERE
+from tests.kit.planting import Run
+from tests.kit.plants import CONTROLS, FAULTS, NOTHING, NOWHERE, UNASKED
 from tests.kit.proxy import ROOT
 
 AREAS = {
@@ -34,13 +35,21 @@ def test_there_are_enough_faults_of_every_kind() -> None:
 
 
 def test_without_a_fault_all_is_green_and_a_miss_is_not_red(tmp_path: Path) -> None:
-    for lane, verdicts in run(CONTROLS, tmp_path).items():
-        for case in CONTROLS[NOTHING].cases:
-            verdict = verdicts[NOTHING, case]
-            assert (verdict.green, verdict.red, verdict.broken) == (1, [], []), (lane, case)
-        (missed,) = [verdicts[NOWHERE, case] for case in CONTROLS[NOWHERE].cases]
-        assert (missed.green, missed.red) == (0, [])
-        assert "no renamed in shieldproxy.core.head" in missed.broken[0]
+    with Run(CONTROLS, tmp_path) as planted:
+        for lane in LANES:
+            for case, verdict in planted.verdicts(NOTHING, lane).items():
+                assert (verdict.green, verdict.red, verdict.broken) == (1, [], []), (lane, case)
+            (missed,) = planted.verdicts(NOWHERE, lane).values()
+            assert (missed.green, missed.red) == (0, [])
+            assert "no renamed in shieldproxy.core.head" in missed.broken[0]
+            assert planted.status(lane) == pytest.ExitCode.TESTS_FAILED
+
+
+def test_a_run_that_does_not_come_to_its_cases_is_an_error(tmp_path: Path) -> None:
+    with Run([UNASKED], tmp_path) as planted:
+        with pytest.raises(AssertionError, match=r"(?s)nothing of.*no such cases"):
+            planted.verdicts(UNASKED, "express")
+        assert planted.status("express") == pytest.ExitCode.USAGE_ERROR
 
 
 @pytest.mark.parametrize("name", [NOWHERE, "no such fault"])
