@@ -39,9 +39,9 @@ class Upload:
         ex = self._ex
         up = ex.up
         if up is None or self.refused:
-            return self._discard_body()
+            return self._discard()
         if self.broken:
-            return False
+            return ex.resp is not None and self._discard()
         if ex.to_up:
             if not up.latch & OUT:
                 return False
@@ -57,18 +57,18 @@ class Upload:
             self._pace.upstream = self._lobby.now
             return True
         if self.whole:
-            return False
+            return ex.resp is not None and self._discard()
         return self._take_body()
 
-    def _discard_body(self) -> bool:
-        """The upstream has answered and needs no more of the body: read on all the same.
+    def _discard(self) -> bool:
+        """The answer is there, and nothing more that comes will be looked at: read on all the same.
 
-        Many clients send all of it before they read, and would never come to the answer. Bounded as a
-        lingering close is; the connection ends after the response.
+        Be it the rest of a body or requests behind a last one: many clients send all they have before they
+        read, and would never come to the answer. Bounded as a lingering close is, which follows.
         """
         ex = self._ex
         rec, scrap = ex.rec, self._lobby.discarded
-        if ex.keep or ex.whole or not rec.latch & IN or self._discarded >= ex.policy.limits.linger:
+        if ex.keep or not rec.latch & IN or self._discarded >= ex.policy.limits.linger:
             return False
         try:
             count = rec.sock.recv_into(scrap)

@@ -1,16 +1,15 @@
 """The lost response without root: loopback, and clients with buffers smaller than response and request."""
 
-import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from tests.e2e.conftest import Bench
 from tests.e2e.lossy import Scene, legacy
-from tests.kit.client import Client
-from tests.kit.lost import EARLY, PIPELINED, REFUSALS, Cell, Hasty, tables
+from tests.kit.lost import EARLY, PIPELINED, REFUSALS, Cell, Hasty, attempt, narrow, tables
 
 SMALL, LARGE = EARLY[0], EARLY[1]
 
@@ -20,14 +19,8 @@ def scene(module_bench: Bench) -> Iterator[Scene]:
     """One proxy for all cells."""
     server = Hasty()
     proxy = module_bench.proxy(legacy(server), **tables())
-
-    def connect() -> Client:
-        client = Client(proxy.address, rcvbuf=4096, timeout=20)
-        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        return client
-
     with ThreadPoolExecutor(20) as clients:
-        yield Scene(proxy, clients, connect)
+        yield Scene(proxy, clients, partial(narrow, proxy.address))
     server.close()
 
 
@@ -47,3 +40,11 @@ def test_no_response_is_lost(scene: Scene, cell: Cell) -> None:
 def test_without_linger_they_are_lost(scene: Scene, cell: Cell, least: int) -> None:
     """The same clients with ``linger = "off"``; an upload that no buffer on loopback swallows."""
     assert scene.count(replace(cell, request=2_000_000), "off").lost >= least
+
+
+def test_a_long_last_response_reaches_a_client_that_pipelines_on_first(scene: Scene) -> None:
+    """6 MB, streamed, to a client that sends 1 MB of requests behind its last before it reads."""
+    cell = Cell("pipelined", "page/200/6000000", 200, 1_000_000, 6_000_000, "GET")
+    got = attempt(partial(narrow, scene.proxy.address), cell.head("ack"), cell.rest(), patient=False)
+    assert got is not None, "the pipelined requests and the response stand in each other's way"
+    assert len(got.body) == cell.response

@@ -166,11 +166,19 @@ class Hasty:
         self._thread.join(5)
 
 
+def narrow(address: str) -> Client:
+    """A client whose kernel holds little: of a response that is not read, and of what is to be sent."""
+    client = Client(address, rcvbuf=4096, timeout=20)
+    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
+    return client
+
+
 @contextlib.contextmanager
-def place(delay: float = 0.05, loss: float = 0.01) -> Iterator[Wire]:
-    """A wire of 100 ms and 1 % loss, and a server's side whose sockets take a whole response at once."""
-    with wire(delay=delay, loss=loss) as line:
-        line.server.run(lambda: Path("/proc/sys/net/ipv4/tcp_wmem").write_text("4096 262144 4194304"))
+def place(*, ample: bool = True) -> Iterator[Wire]:
+    """A wire of 100 ms and 1 % loss; ``ample``: the proxy's kernel takes a whole response at once."""
+    with wire(delay=0.05, loss=0.01) as line:
+        if ample:
+            line.server.run(lambda: Path("/proc/sys/net/ipv4/tcp_wmem").write_text("4096 262144 4194304"))
         yield line
 
 
