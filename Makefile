@@ -4,9 +4,10 @@
 # make bench  speed and size beside nginx, haproxy, caddy and apache (BENCH=short for a quick one)
 # make fuzz   a coverage-guided search in what reads and writes messages (FUZZ_SECONDS=60)
 # make container   build the image and run it, where a Docker engine is (deploy/with-docker make container)
+# make lost   count the responses that each way of closing loses, beside nginx and haproxy (root)
 # make docs   write the generated parts of docs/ anew
 # make lock   refresh requirements-dev.lock
-# Nothing here needs root, and nothing is written outside this directory but pip's cache.
+# Nothing else here needs root, and nothing is written outside this directory but pip's cache.
 
 # The system's Python where it can make environments (Debian's is built with profile-guided optimisation: a
 # tenth less CPU a request than a plain build), else the first in the path.
@@ -24,7 +25,7 @@ PIP    := $(PY) -m pip --disable-pip-version-check --quiet
 SOURCES := shieldproxy tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint format pytest bench fuzz container docs lock clean
+.PHONY: help run demo test lint format pytest bench lost fuzz container docs lock clean
 
 help:
 	@sed -n 's/^# //p' Makefile | sed '/^Nothing/,$$d'
@@ -68,6 +69,9 @@ pytest: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(PY) -m benchmarks $(if $(filter short,$(BENCH)),--short) $(if $(SHIELDPROXY_NO_SKIPS),--require-peers)
+
+lost: $(VENV)/.dev
+	$(PY) -m benchmarks.lost
 
 $(VENV)/.fuzz: $(VENV)/.dev
 	@echo "installing what the search needs into $(VENV)"

@@ -8,7 +8,7 @@ hundred responses did not reach their client. The exit status is 1 if shieldprox
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -164,47 +164,40 @@ class Table:
             sleep(0.1)
         raise BenchError(f"nobody listens on port {port} after {limit:.0f} s")
 
-    def rows(self) -> Iterator[tuple[str, Cell | None, list[str]]]:
-        """A heading or a cell, and its figures, column by column."""
-        at = 0
-        for heading, cells in CELLS.items():
-            yield heading, None, []
-            for cell in cells:
-                yield (
-                    cell.name,
-                    cell,
-                    [
-                        str(counts[at].lost) + ("*" if counts[at].others else "")
-                        for counts in self.columns.values()
-                    ],
-                )
-                at += 1
+
+def rows(columns: Mapping[str, Sequence[Count]]) -> Iterator[tuple[str, Cell | None, list[str]]]:
+    """A heading or a cell, and its figures, column by column; a star: other answers are among them."""
+    at = 0
+    for heading, cells in CELLS.items():
+        yield heading, None, []
+        for cell in cells:
+            counts = [column[at] for column in columns.values()]
+            yield cell.name, cell, [f"{count.lost}{'*' if count.others else ''}" for count in counts]
+            at += 1
 
 
-def markdown(table: Table) -> str:
+def markdown(columns: Mapping[str, Sequence[Count]]) -> str:
     """The table for docs/lost-response.md."""
-    names = list(table.columns)
-    lines = [f"| answer | response / request | {' | '.join(names)} |", "|---|---|" + "---|" * len(names)]
-    for name, cell, figures in table.rows():
+    lines = [f"| answer | response / request | {' | '.join(columns)} |", "|---|---|" + "---|" * len(columns)]
+    for name, cell, figures in rows(columns):
         if cell is None:
-            lines.append(f"| *{name}* | |" + " |" * len(names))
+            lines.append(f"| *{name}* | |" + " |" * len(columns))
         else:
             shown = [f"**{figure}**" if figure == "0" else figure for figure in figures]
             lines.append(f"| {name} | {cell.sizes} | {' | '.join(shown)} |")
     return "\n".join(lines) + "\n"
 
 
-def grid(table: Table, tries: int) -> Grid:
+def grid(columns: Mapping[str, Sequence[Count]], tries: int) -> Grid:
     """The table for a terminal."""
-    rows = [
-        (name, cell.sizes, *figures) if cell else (name.replace("`", ""), "", *("" for _ in table.columns))
-        for name, cell, figures in table.rows()
-    ]
     return Grid(
         f"Responses lost of {tries}: 100 ms, 1 % loss",
-        ("answer", "response / request", *table.columns),
-        rows,
-        "ack (the default), timed, kernel, off: shieldproxy. *: some got another whole answer, a 502",
+        ("answer", "response / request", *columns),
+        [
+            (name, cell.sizes, *figures) if cell else (name.replace("`", ""), "", *("" for _ in columns))
+            for name, cell, figures in rows(columns)
+        ],
+        "ack (the default), timed, kernel, off: shieldproxy. *: some got another whole answer, as a 502",
     )
 
 
@@ -218,11 +211,6 @@ def new_table(tries: int) -> Iterator[Table]:
         table = Table(line, folder, stack.enter_context(line.client.pool(AT_ONCE)), tries)
         stack.callback(table.close)
         yield table
-
-
-def failed(counts: Sequence[Count]) -> bool:
-    """Whether a column has a loss."""
-    return any(count.lost for count in counts)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -239,10 +227,10 @@ def main(tries: int, file: Path | None) -> None:
         table.shieldproxy(console)
         for name in PEERS:
             table.peer(name, console)
-        console.print(table_of(grid(table, tries)))
+        console.print(table_of(grid(table.columns, tries)))
         if file:
-            file.write_text(markdown(table))
-        sys.exit(failed(table.columns["ack"]))
+            file.write_text(markdown(table.columns))
+        sys.exit(any(count.lost for count in table.columns["ack"]))
 
 
 if __name__ == "__main__":
