@@ -73,6 +73,7 @@ _RESPONSE_NAMES: Final = {
     b"connection": CONNECTION,
     b"content-length": LENGTH,
     b"transfer-encoding": CODING,
+    b"http2-settings": HOP,
     b"te": HOP,
     b"upgrade": HOP,
     b"date": DATE,

@@ -60,8 +60,8 @@ def told(data: bytes) -> str:
     )
 
 
-def search(seconds: int, folder: Path) -> tuple[int, str]:
-    """Run libFuzzer on the seeds; its exit status and the last of what it printed."""
+def search(seconds: int, folder: Path, *options: str) -> tuple[int, str]:
+    """Run libFuzzer on the seeds, with its own options; its exit status and what it printed."""
     corpus, words = folder / "corpus", folder / "words.dict"
     corpus.mkdir()
     words.write_text(seeds.dictionary())
@@ -70,7 +70,7 @@ def search(seconds: int, folder: Path) -> tuple[int, str]:
     command = [
         *(sys.executable, "-m", "tests.fuzz.target"),
         *(f"-max_total_time={seconds}", f"-max_len={seeds.LARGEST}", f"-timeout={ONE_INPUT}"),
-        *(f"-dict={words}", f"-artifact_prefix={folder}/find-", "-print_final_stats=1"),
+        *(f"-dict={words}", f"-artifact_prefix={folder}/find-", "-print_final_stats=1", *options),
         str(corpus),
     ]
     done = subprocess.run(
@@ -96,13 +96,13 @@ def summary(output: str) -> str:
     )
 
 
-def main(seconds: int) -> int:
-    """Search, and say what came of it."""
+def main(seconds: int, *options: str) -> int:
+    """Search, with options of libFuzzer, and say what came of it."""
     if find_spec("atheris") is None:
         print("fuzz: atheris is missing: pip install '.[fuzz]' (Linux on x86-64, CPython up to 3.13)")
         return 2
     with tempfile.TemporaryDirectory(prefix="shieldproxy-fuzz-") as name:
-        status, output = search(seconds, Path(name))
+        status, output = search(seconds, Path(name), *options)
         found = sorted(Path(name).glob("find-*"))
         count = summary(output)
         for path in found:

@@ -25,4 +25,8 @@ FINDS: list[Find] = [
         "chunks", 31, b"0\r\nHost:Connection: close,  te)mp\r\n\r\n",
         "trailers of exactly the limit were refused if the CR of the blank line behind them came alone",
     ),
+    Find(
+        "responses", 0, b"HTTP/1.1 200\r\nConnection: HTTP2-Settings\r\nHTTP2-Settings: a\r\n\r\n",
+        "a field that the server's Connection named went on to the client",
+    ),
 ]  # fmt: skip

@@ -28,12 +28,11 @@ BODILESS: Final = frozenset((*range(100, 200), 204))
 METHODS: Final = (b"GET", b"HEAD", b"POST", b"OPTIONS")
 
 HOP: Final = frozenset(
-    b"connection keep-alive proxy-connection te upgrade transfer-encoding content-length".split()
+    b"connection keep-alive proxy-connection te upgrade http2-settings transfer-encoding "
+    b"content-length".split()
 )
 """Taken out in both directions, or written anew."""
-HOP_UP: Final = HOP | frozenset(
-    b"expect http2-settings proxy forwarded x-real-ip x_real_ip host max-forwards".split()
-)
+HOP_UP: Final = HOP | frozenset(b"expect proxy forwarded x-real-ip x_real_ip host max-forwards".split())
 NEVER_BY_NAME: Final = frozenset(
     b"close host content-length transfer-encoding content-type content-encoding content-range cache-control "
     b"date via max-forwards set-cookie".split()
