@@ -2,6 +2,7 @@
 # make demo   good and bad clients at an old server, without the proxy and with it; under a minute
 # make test   lint and all tests
 # make bench  speed and size beside nginx, haproxy, caddy and apache (BENCH=short for a quick one)
+# make clients   run real clients and servers, and write what they do into docs/clients.md
 # make fuzz   a coverage-guided search in what reads and writes messages (FUZZ_SECONDS=60)
 # make container   build the image and run it, where a Docker engine is (deploy/with-docker make container)
 # make lost   count the responses that each way of closing loses, beside nginx and haproxy (root)
@@ -25,7 +26,7 @@ PIP    := $(PY) -m pip --disable-pip-version-check --quiet
 SOURCES := shieldproxy tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint format pytest bench lost fuzz container docs lock clean
+.PHONY: help run demo test lint format pytest bench lost clients fuzz container docs lock clean
 
 help:
 	@sed -n 's/^# //p' Makefile | sed '/^Nothing/,$$d'
@@ -43,7 +44,7 @@ $(VENV)/.run: $(PY) pyproject.toml requirements-dev.lock
 
 $(VENV)/.dev: $(VENV)/.run
 	@echo "installing what the tests need into $(VENV)"
-	@$(PIP) install --constraint requirements-dev.lock --editable '.[dev]'
+	@$(PIP) install --constraint requirements-dev.lock --editable '.[dev,clients]'
 	@touch $@
 
 run: $(VENV)/.run
@@ -73,6 +74,9 @@ bench: $(VENV)/.dev
 lost: $(VENV)/.dev
 	$(PY) -m benchmarks.lost
 
+clients: $(VENV)/.dev
+	$(PY) -m tests.clients docs/clients.md
+
 $(VENV)/.fuzz: $(VENV)/.dev
 	@echo "installing what the search needs into $(VENV)"
 	@$(PIP) install --constraint requirements-dev.lock --editable '.[fuzz]'
@@ -91,7 +95,7 @@ docs: $(VENV)/.run
 
 lock:
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
-	build/lock/bin/python -m pip --disable-pip-version-check --quiet install --editable '.[dev]'
+	build/lock/bin/python -m pip --disable-pip-version-check --quiet install --editable '.[dev,clients]'
 	{ echo "# Made by make lock: the versions that the tests are run with."; \
 	  build/lock/bin/python -m pip --disable-pip-version-check freeze --exclude-editable; } > requirements-dev.lock
 	rm -rf build/lock

@@ -63,7 +63,8 @@ def test_the_lock_holds_every_declared_dependency() -> None:
     table = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = {
         re.split(r"[<>=~!]", entry)[0].strip().lower()
-        for entry in [*table["dependencies"], *table["optional-dependencies"]["dev"]]
+        for part in (table["dependencies"], *map(table["optional-dependencies"].get, ("dev", "clients")))
+        for entry in part
     }
     lock = (ROOT / "requirements-dev.lock").read_text().lower()
     assert declared <= set(re.findall(r"^([a-z0-9_.-]+)==", lock, re.MULTILINE))

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.kit.diagnosis import Diagnosis, Found
-from tests.kit.sockets import CLOSE_WAIT, held_by, table
+from tests.kit.sockets import CLOSE_WAIT, held_by
 
 GRACE: Final = 0.5
 """Seconds; what the proxy stood ready to run without a CPU is added."""
@@ -207,25 +207,13 @@ class Watchman:
                     self._thread = None
                     return
                 for diagnosis, guarded in self._posts.values():
-                    rows = _half_dead(diagnosis, guarded[0].pid)
+                    rows = diagnosis.look(CLOSE_WAIT, pid=guarded[0].pid)
                     for one in guarded:
                         one.look(rows)
             time.sleep(STEP)
 
 
 WATCHMAN = Watchman()
-
-
-def _half_dead(diagnosis: Diagnosis, pid: int) -> list[Found]:
-    try:
-        return diagnosis.sockets(CLOSE_WAIT)
-    except OSError:  # a kernel without socket diagnosis has its table, which is slow to read
-        rows = table(pid)
-        return [
-            Found(row.state, row.local[1], row.remote[1], row.unread, row.inode)
-            for row in rows
-            if row.state == CLOSE_WAIT
-        ]
 
 
 def _quietly(read: Callable[[int], Any], pid: int, otherwise: Any) -> Any:
