@@ -11,10 +11,11 @@ from shieldproxy.net.lobby import Lobby
 class Bell:
     """One task's waiting place, with a deadline of the lobby's wheel. Not shared between tasks."""
 
-    __slots__ = ("_lobby", "_rung", "_task", "due", "slot")
+    __slots__ = ("_abort", "_lobby", "_rung", "_task", "due", "slot")
 
     def __init__(self, lobby: Lobby) -> None:
         self._lobby = lobby
+        self._abort = self._aborted
         self._task: trio.lowlevel.Task | None = None
         self._rung = False
         self.due = inf
@@ -40,16 +41,21 @@ class Bell:
             True if rung, False if the time is over.
         """
         self._rung = False
-        self._lobby.arm(self, due)
+        self.due = due
+        if due <= self.slot:
+            self._lobby.arm(self, due)
         self._task = trio.lowlevel.current_task()
-
-        def abort(_: Any) -> trio.lowlevel.Abort:
-            self._task = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(abort)
+        await trio.lowlevel.wait_task_rescheduled(self._abort)
         self.due = inf
         return self._rung
+
+    def _aborted(self, _: Any) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def mute(self) -> None:
+        """Have no deadline any more; it may stay in its slot of the wheel."""
+        self.due = inf
 
     def put_away(self) -> None:
         """Leave the wheel; the task is done with it."""

@@ -127,7 +127,6 @@ async def _connect_one(
     except BaseException:
         lobby.close(up)
         raise
-    up.latch = 0
     return up
 
 

@@ -4,16 +4,15 @@ Rules, limits and the route are looked up here, for both lanes; a request that m
 and an exchange that is not plain is handed to a task from here, at whatever point that shows.
 """
 
-from functools import partial
 from typing import Final
 
 from shieldproxy.core import forward
 from shieldproxy.core.closing import State
 from shieldproxy.core.head import RequestHead, judge_request
-from shieldproxy.net.bell import Bell
 from shieldproxy.net.record import ERROR, IN, OUT, Downstream
 from shieldproxy.proxy import exchange
 from shieldproxy.proxy.answer import may_keep, options, refusal
+from shieldproxy.proxy.crew import Crew
 from shieldproxy.proxy.house import House
 from shieldproxy.proxy.identity import new_id
 from shieldproxy.proxy.state import Bytes, Exchange
@@ -27,6 +26,7 @@ class Desk:
     def __init__(self, house: House) -> None:
         self._house = house
         self._lobby = house.lobby
+        self._crew = Crew(house)
         self._on_busy = self.on_busy
         self._usual_agent = house.plan.base.limits.user_agent
 
@@ -145,7 +145,8 @@ class Desk:
         """Hand an exchange over to a task of its own."""
         house, rec = self._house, ex.rec
         house.promotions[reason] += 1
-        ex.promoted(Bell(self._lobby), exchange.on_grant, to_up, to_down)
+        hand = self._crew.free()
+        ex.promoted(hand.bell, exchange.on_grant, to_up, to_down)
         rec.latch |= OUT if ex.whole else IN | OUT
         rec.on_event = exchange.on_event
         rec.due = NEVER
@@ -154,4 +155,4 @@ class Desk:
             up.latch |= IN | OUT
             up.on_event = exchange.on_event
             up.due = NEVER
-        house.nursery.start_soon(partial(exchange.serve, house, ex, ending), name=exchange.NAME)
+        self._crew.serve(hand, ex, ending)

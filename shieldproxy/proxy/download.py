@@ -12,10 +12,10 @@ from shieldproxy.core.fields import Fault
 from shieldproxy.core.forward import interim_head
 from shieldproxy.core.head import CHUNKED, UNTIL_CLOSE
 from shieldproxy.net.lobby import CHUNK
-from shieldproxy.net.record import IN, OUT
+from shieldproxy.net.record import ENDS, IN, OUT
 from shieldproxy.proxy.answer import FITS, compose, forwards_interim, parse
 from shieldproxy.proxy.house import House
-from shieldproxy.proxy.state import Ended, Exchange, Pace, UpstreamClosed, phase_of
+from shieldproxy.proxy.state import MOST, Ended, Exchange, Pace, UpstreamClosed, phase_of
 from shieldproxy.proxy.upload import Upload
 
 KEEPS_UP: Final = 0.1
@@ -44,7 +44,7 @@ class Download:
         self._chunks: ChunkedReader | None = None
 
     def step(self) -> bool:
-        """Move what can be moved now; False if nothing could."""
+        """Move what can be moved now; False if nothing more can."""
         ex = self._ex
         if ex.to_down:
             return self._send_down()
@@ -64,12 +64,14 @@ class Download:
         if not data:
             self._upstream_ended("closed")
             return True
+        if len(data) < CHUNK and not up.latch & ENDS:
+            up.latch &= ~IN  # that was all; what comes later is an edge of its own
         ex.answered = True
         interims = ex.interims
         self.take(data)
         if ex.resp is not None or ex.interims == interims:  # an interim response is no progress
             self._pace.upstream = self._lobby.now
-        return True
+        return self._send_down() if ex.to_down else True
 
     def _send_down(self) -> bool:
         ex = self._ex
@@ -97,12 +99,12 @@ class Download:
         return True
 
     def _pass_response(self) -> bool:
-        """A body by length: through the shared buffer, and into the client's socket in the same step."""
+        """A body by length: through the pipe, and into the client's socket in the same step."""
         ex = self._ex
-        rec, up, buffer = ex.rec, ex.up, self._house.buffer
+        rec, up, pipe = ex.rec, ex.up, self._house.pipe
         assert up is not None  # noqa: S101 - `step` has looked
         try:
-            count = up.sock.recv_into(buffer, min(CHUNK if self._slow else len(buffer), self._left))
+            count = pipe.fill(up.fd, min(CHUNK if self._slow else MOST, self._left))
         except BlockingIOError:
             up.latch &= ~IN
             return False
@@ -114,15 +116,13 @@ class Download:
         self._left -= count
         self._pace.upstream = self._lobby.now
         try:
-            sent = rec.sock.send(buffer[:count])
-        except BlockingIOError:
-            sent = 0
+            sent = pipe.empty(rec.fd, count)
         except OSError as exc:
             raise Ended("client", "relay", "reset", 499) from exc
         ex.bytes_out += sent
         self._pace.client_out = self._lobby.now
         if sent < count:
-            ex.to_down = bytes(buffer[sent:count])
+            ex.to_down = pipe.rest(count - sent)
             rec.latch &= ~OUT
         if self._left == 0:
             self._upstream_done(surplus=False)
@@ -147,11 +147,12 @@ class Download:
             if resp.status >= 200:
                 ex.resp = resp
                 self._upload.refused = resp.status >= 300 and not self._upload.whole
-                ex.to_down = bytes(ex.to_down) + compose(
-                    self._house, ex, head, resp, whole=self._upload.whole
-                )
+                out = compose(self._house, ex, head, resp, whole=self._upload.whole)
+                if resp.length >= 0:
+                    self._take_first(out, data, start, resp.length)
+                    return
+                ex.to_down = bytes(ex.to_down) + out
                 self._chunks = ChunkedReader(padded=True) if resp.length == CHUNKED else None
-                self._left = max(resp.length, 0)
             else:
                 ex.interims += 1
                 self._count_interim(start)
@@ -165,6 +166,15 @@ class Download:
         ex.interim_bytes += size
         if ex.interims > INTERIMS or ex.interim_bytes > INTERIM_BYTES:
             raise Ended("upstream", "upstream", "interim-flood", 502)
+
+    def _take_first(self, out: bytes, data: bytes, start: int, length: int) -> None:
+        """The head of a response that has a length, and of its body what came with it: copied once."""
+        ex = self._ex
+        have = len(data) - start
+        ex.to_down = b"".join((ex.to_down, out, memoryview(data)[start : start + length]))
+        self._left = max(0, length - have)
+        if self._left == 0:
+            self._upstream_done(surplus=have > length)
 
     def _take_content(self, data: bytes) -> None:
         ex = self._ex
@@ -181,14 +191,8 @@ class Download:
                     trailers = self._chunks.trailers if self._head.trailers else ()  # RFC 9110 section 10.1.4
                     ex.to_down = bytes(ex.to_down) + last_chunk(trailers, resp.named)
                 self._upstream_done(surplus=bool(self._chunks.rest))
-        elif resp.length == UNTIL_CLOSE:
-            self._add([data] if data else [])
         else:
-            ex.to_down = bytes(ex.to_down) + data[: self._left]
-            surplus = len(data) > self._left
-            self._left -= min(len(data), self._left)
-            if self._left == 0:
-                self._upstream_done(surplus=surplus)
+            self._add([data] if data else [])
 
     def _add(self, pieces: list[bytes]) -> None:
         ex = self._ex

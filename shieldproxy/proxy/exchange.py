@@ -50,16 +50,15 @@ async def serve(house: House, ex: Exchange, ending: Ending | None = None) -> Non
             ending = await _answer(house, ex)
         if ex.to_down:
             await Relay(house, ex).flush()
-        _let_go(ex)
         finish(house, ex, ending)
     except Ended as exc:
         _let_go(ex)
         _give_up(house, ex, exc)
-    except Exception as exc:  # noqa: BLE001 - a defect of ours ends this exchange, not the worker
+    except BaseException as exc:
         _let_go(ex)
-        house.fault(ex.rec, exc)
-    finally:
-        _let_go(ex)
+        if not isinstance(exc, Exception):
+            raise
+        house.fault(ex.rec, exc)  # a defect of ours ends this exchange, not the worker
 
 
 async def _answer(house: House, ex: Exchange) -> Ending:
@@ -117,9 +116,9 @@ async def _lease(house: House, ex: Exchange) -> None:
     if ex.up is not None or ex.resp is not None:
         return
     assert bell is not None  # noqa: S101 - promoted
-    deadline = lobby.clock() + group.spec.queue_timeout
     if ex.place is None:
-        ex.granted = group.enter(ex)
+        ex.granted = group.take() or group.enter(ex)
+        deadline = lobby.now + group.spec.queue_timeout
         while ex.granted is None:
             if ex.rec.latch & (ERROR | HUP):
                 raise Ended("client", "admission", "reset", 499)
@@ -138,7 +137,7 @@ async def _lease(house: House, ex: Exchange) -> None:
     up.exchange = ex
     ex.server = up.server
     up.on_event = on_event
-    up.latch |= IN | OUT
+    up.latch |= OUT
     ex.to_up = ex.request
 
 
@@ -196,6 +195,8 @@ def _goes_on(house: House, ex: Exchange) -> bool:
     rec = ex.rec
     if not ex.keep or house.draining or (rec.latch & FIN and not rec.buf and not has_input(rec)):
         return False
+    if rec.latch & IN and not rec.buf and not has_input(rec):
+        rec.latch &= ~IN  # its body was read to the byte: a look is cheaper than a turn of the lobby
     house.go_on(rec)
     return True
 

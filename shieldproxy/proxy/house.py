@@ -19,6 +19,7 @@ from shieldproxy.core.rulebook import RuleBook
 from shieldproxy.core.upstreams import UpstreamSpec
 from shieldproxy.net.linger import Closer
 from shieldproxy.net.lobby import Lobby
+from shieldproxy.net.pipe import Pipe
 from shieldproxy.net.pool import Group
 from shieldproxy.net.record import Downstream, Record, Upstream
 from shieldproxy.proxy.state import Exchange
@@ -66,7 +67,7 @@ class House:
         self.lanes: Counter[str] = Counter()
         self.promotions: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
-        self.buffer = memoryview(bytearray(256 * 1024))
+        self.pipe = Pipe()
         """Shared by all tasks: filled and emptied between two awaits."""
         self.go_on: Callable[[Downstream], None]
         """Takes a client's connection back after an exchange (net.downstream)."""
@@ -123,7 +124,7 @@ class House:
         rec.sent += ex.bytes_out
         rec.exchange = None
         if ex.bell is not None:
-            ex.bell.put_away()
+            ex.bell.mute()
         self.journal.exchange(ex, outcome, by, phase, reason, self.lobby.now)
 
     def fault(self, record: Any, exc: Exception) -> None:

@@ -8,7 +8,6 @@ It raises `Ended` when the exchange cannot be finished; what that means for the 
 said by `exchange`, which calls it.
 """
 
-from collections.abc import Callable
 from math import inf
 from typing import Final
 
@@ -33,7 +32,7 @@ class Relay:
     def __init__(self, house: House, ex: Exchange) -> None:
         self._lobby = house.lobby
         self._ex = ex
-        now = house.lobby.clock()
+        now = house.lobby.now
         self._pace = Pace(ex.asked or now, now, now)
         ex.asked = 0.0
         self._upload = Upload(house, ex, self._pace)
@@ -48,25 +47,25 @@ class Relay:
             ex.to_down = CONTINUE
         if ex.resp is not None or ex.from_up:
             download.take(b"")
-        await self._move(lambda: download.done and not ex.to_down)
+        await self._move()
 
     async def flush(self) -> None:
         """Only write what is left for the client."""
-        ex = self._ex
-        await self._move(lambda: not ex.to_down)
+        self._download.done = True
+        await self._move()
 
-    async def _move(self, done: Callable[[], bool]) -> None:
-        ex, bell = self._ex, self._ex.bell
+    async def _move(self) -> None:
+        ex, bell, download, upload = self._ex, self._ex.bell, self._download, self._upload
         assert bell is not None  # noqa: S101 - a task's exchange has one
         steps = 0
-        while not done():
+        while ex.to_down or not download.done:
             if ex.rec.latch & (ERROR | HUP):
-                raise Ended("client", phase_of(ex, whole=self._upload.whole), "reset", 499)
-            self._lobby.now = self._lobby.clock()
-            if self._download.step() or self._upload.step():
+                raise Ended("client", phase_of(ex, whole=upload.whole), "reset", 499)
+            if download.step() or upload.step():
                 steps += 1
                 if steps % STEPS_A_TURN == 0:
                     await trio.lowlevel.checkpoint()
+                    self._lobby.tick()
             elif not await bell.wait(self._due()):
                 self._late()
 
@@ -90,7 +89,7 @@ class Relay:
     def _late(self) -> None:
         """A deadline has passed: find whose."""
         ex = self._ex
-        self._lobby.now = now = self._lobby.clock()
+        now = self._lobby.tick()
         if ex.to_down:
             self._judge_reader(now)
         elif self._upstreams_turn():

@@ -12,6 +12,8 @@ from shieldproxy.net.pool import Group, Server
 from shieldproxy.net.record import Downstream, Upstream
 
 Bytes = bytes | memoryview
+MOST: Final = 256 * 1024
+"""Bytes that one step of a relay moves at most, and that an exchange then holds if nobody takes them."""
 
 
 NO_HEAD: Final = RequestHead(b"", b"", b"", 1, [], 0)

@@ -4,12 +4,14 @@ Called by `relay`, which alternates it with the download. A malformed, cut or ov
 then nothing more of it goes on, so the upstream sees that the request is not whole.
 """
 
+from socket import MSG_MORE
+
 from shieldproxy.core.body import BodyFault, ChunkedReader, chunk, last_chunk
 from shieldproxy.core.head import CHUNKED
 from shieldproxy.net.lobby import CHUNK
-from shieldproxy.net.record import IN, OUT
+from shieldproxy.net.record import IN, OUT, Upstream
 from shieldproxy.proxy.house import House
-from shieldproxy.proxy.state import Ended, Exchange, Pace, phase_of
+from shieldproxy.proxy.state import MOST, Ended, Exchange, Pace, phase_of
 
 
 class Upload:
@@ -35,7 +37,7 @@ class Upload:
         return self._body.done if self._body else self._left == 0
 
     def step(self) -> bool:
-        """Move what can be moved now; False if nothing could."""
+        """Move what can be moved now; False if nothing more can."""
         ex = self._ex
         up = ex.up
         if up is None or self.refused:
@@ -45,20 +47,29 @@ class Upload:
         if ex.to_up:
             if not up.latch & OUT:
                 return False
-            try:
-                count = up.sock.send(ex.to_up)
-            except BlockingIOError:
-                up.latch &= ~OUT
-                return False
-            except OSError:
-                self._break_up()
-                return True
-            ex.to_up = memoryview(ex.to_up)[count:]
-            self._pace.upstream = self._lobby.now
-            return True
+            return self._send_up(up)
         if self.whole:
             return ex.resp is not None and self._discard()
         return self._take_body()
+
+    def _send_up(self, up: Upstream) -> bool:
+        ex = self._ex
+        data = ex.to_up
+        try:
+            # where the next step sends more, the head needs no packet of its own
+            count = up.sock.send(data, MSG_MORE) if self._left and ex.rec.buf else up.sock.send(data)
+        except BlockingIOError:
+            up.latch &= ~OUT
+            return False
+        except OSError:
+            self._break_up()
+            return True
+        self._pace.upstream = self._lobby.now
+        if count < len(data):
+            ex.to_up = memoryview(data)[count:]
+            return True
+        ex.to_up = b""
+        return not self.whole or ex.resp is not None  # else only an event brings more
 
     def _discard(self) -> bool:
         """The answer is there, and nothing more that comes will be looked at: read on all the same.
@@ -126,11 +137,12 @@ class Upload:
         return True
 
     def _pass_body(self) -> bool:
-        """A body by length: through the shared buffer, and into the upstream's socket in the same step."""
+        """A body by length: through the pipe, and into the upstream's socket in the same step."""
         ex = self._ex
-        rec, up, buffer = ex.rec, ex.up, self._house.buffer
+        rec, up, pipe = ex.rec, ex.up, self._house.pipe
+        assert up is not None  # noqa: S101 - `step` has looked
         try:
-            count = rec.sock.recv_into(buffer, min(len(buffer), self._left))
+            count = pipe.fill(rec.fd, min(MOST, self._left))
         except BlockingIOError:
             rec.latch &= ~IN
             return False
@@ -143,15 +155,14 @@ class Upload:
         self._left -= count
         self._pace.client_in = self._pace.upstream = self._lobby.now
         try:
-            sent = up.sock.send(buffer[:count]) if up is not None else 0
-        except BlockingIOError:
-            sent = 0
+            sent = pipe.empty(up.fd, count)
         except OSError:
             self._break_up()
             return True
         if sent < count:
-            ex.to_up = bytes(buffer[sent:count])
-        return True
+            ex.to_up = pipe.rest(count - sent)
+            up.latch &= ~OUT
+        return self._left > 0 or ex.resp is not None
 
     def _break_up(self) -> None:
         """The upstream takes no more; an answer may be there all the same, and reading decides."""

@@ -158,6 +158,7 @@ class Worker:
         journal.counters(house.snapshot())
         await journal.finish()
         lobby.shut()
+        house.pipe.close()
 
     async def _obey(self, listeners: list[Listener], task_status: trio.TaskStatus[None]) -> None:
         """Do what signals say."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from shieldproxy.proxy.crew import KEPT
 from tests.kit.upstream import Upstream
 from tests.run.worker_rig import GET, LAST, Running, plan, running
 
@@ -55,10 +56,10 @@ async def test_a_thousand_of_them_are_no_task(
         before = await settled(house)
         await crowd(house, data, answered=phase in {"idle", "linger"})
         await house.until(lambda: house.phases().get(phase, 0) >= COUNT)
-        assert await settled(house) == before
+        assert await settled(house) <= before + KEPT, "tasks of exchanges, parked, and none for each client"
         assert (await house.ask(first)).startswith(b"HTTP/1.1 200"), "beside them others are served"
         if phase == "head":
             for sock in house.clients[1:]:
                 sock.send(b"y")
             await trio.testing.wait_all_tasks_blocked(0.02)
-            assert tasks() == before
+            assert tasks() <= before + KEPT

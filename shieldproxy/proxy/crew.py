@@ -1,0 +1,66 @@
+"""The tasks of the task lane: each serves one exchange at a time, and a few wait for the next one.
+
+To start a task and to end it costs about as much as all else that trio does for a short exchange. So a task
+that is done parks, as long as not too many do, and is woken with another exchange. It keeps its bell.
+"""
+
+from typing import Final
+
+import trio
+
+from shieldproxy.net.bell import Bell
+from shieldproxy.proxy import exchange
+from shieldproxy.proxy.house import House
+from shieldproxy.proxy.state import Exchange
+
+KEPT: Final = 128
+"""Parked tasks, of about 6 KiB each."""
+
+
+class Hand:
+    """One task: free, parked or at work."""
+
+    __slots__ = ("abort", "bell", "job", "task")
+
+    def __init__(self, bell: Bell, parked: "list[Hand]") -> None:
+        def abort(_: object) -> trio.lowlevel.Abort:
+            parked.remove(self)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        self.abort = abort
+        self.bell = bell
+        self.job: tuple[Exchange, exchange.Ending | None] | None = None
+        self.task: trio.lowlevel.Task | None = None
+        """While it is parked."""
+
+
+class Crew:
+    """The task lane's tasks of one worker."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._parked: list[Hand] = []
+
+    def free(self) -> Hand:
+        """Return a hand that has nothing to do; `serve` is to be called for it at once."""
+        return self._parked.pop() if self._parked else Hand(Bell(self._house.lobby), self._parked)
+
+    def serve(self, hand: Hand, ex: Exchange, ending: exchange.Ending | None) -> None:
+        """Have a promoted exchange served; its task runs when the caller's is done for now."""
+        hand.job = ex, ending
+        task, hand.task = hand.task, None
+        if task is None:
+            self._house.nursery.start_soon(self._work, hand, name=exchange.NAME)
+        else:
+            trio.lowlevel.reschedule(task)
+
+    async def _work(self, hand: Hand) -> None:
+        while (job := hand.job) is not None:
+            hand.job = None
+            await exchange.serve(self._house, *job)
+            del job  # nothing of an exchange outlives it
+            if len(self._parked) < KEPT:
+                hand.task = trio.lowlevel.current_task()
+                self._parked.append(hand)
+                await trio.lowlevel.wait_task_rescheduled(hand.abort)
+        hand.bell.put_away()
