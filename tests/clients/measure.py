@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from tests.clients import browsers, languages, tools
 from tests.clients.model import CLOSED, KEPT, POST, REFUSAL, UPLOAD, Program, Row, Seen
@@ -12,7 +13,7 @@ from tests.clients.stage import Stage
 from tests.clients.watcher import Watcher
 
 PROGRAMS: Sequence[Program] = (*tools.PROGRAMS, *languages.PROGRAMS, *browsers.PROGRAMS)
-AT_A_TIME = 8
+AT_A_TIME = 6
 """They wait far more than they work."""
 
 
@@ -64,13 +65,13 @@ def _uploads(stage: Stage) -> Iterator[str]:
             yield "a refused upload reached the server"
 
 
-def measure(program: Program, directory: Path, watcher: Watcher, watch: float) -> Row:
+def measure(program: Program, directory: Path, watcher: Watcher, watch: float, **options: Any) -> Row:
     """One client's row; an exception of the harness is a fault of the row."""
     row = Row(program)
     stage = None
     try:
         row.version = program.version()
-        stage = Stage(directory, watcher, watch)
+        stage = Stage(directory, watcher, watch, **options)
         row.seen = program.story(stage)
         stage.await_log(program.steps)
         row.receipts = stage.await_receipts()
@@ -94,7 +95,9 @@ def measure(program: Program, directory: Path, watcher: Watcher, watch: float) -
 
 
 @contextlib.contextmanager
-def measuring(programs: Sequence[Program], watch: float, top: Path) -> Iterator[dict[str, Future[Row]]]:
+def measuring(
+    programs: Sequence[Program], watch: float, top: Path, **options: Any
+) -> Iterator[dict[str, Future[Row]]]:
     """Begin with all of them, in their order; a row by name, as soon as it is there."""
     watcher = Watcher()
     pool = ThreadPoolExecutor(AT_A_TIME)
@@ -102,7 +105,7 @@ def measuring(programs: Sequence[Program], watch: float, top: Path) -> Iterator[
     def one(number: int) -> Row:
         directory = top / str(number)
         directory.mkdir()
-        return measure(programs[number], directory, watcher, watch)
+        return measure(programs[number], directory, watcher, watch, **options)
 
     try:
         yield {program.name: pool.submit(one, number) for number, program in enumerate(programs)}

@@ -67,7 +67,9 @@ def roomy() -> Iterator[Path]:
 class Stage:
     """One run of one client. ``base`` is the proxy's URL, ``idle`` how long the client shall do nothing."""
 
-    def __init__(self, directory: Path, watcher: Watcher, watch: float) -> None:
+    def __init__(
+        self, directory: Path, watcher: Watcher, watch: float, *, linger: str = "ack", express: bool = True
+    ) -> None:
         self.directory = directory
         self.watcher = watcher
         self.watch = watch
@@ -85,9 +87,10 @@ class Stage:
         config = settings(
             directory,
             self.upstream.address,
-            express=True,
+            express=express,
             timeouts={"keep_alive": f"{KEEP_ALIVE:g}s"},
             rule=[
+                {"name": "linger", "why": "for a test that takes it away", "path": "/", "linger": linger},
                 {"name": "closed", "why": "shows a close", "path": f"/{CLOSED}", "keep_alive": False},
                 {"name": "small", "why": "refuses", "path": f"/{REFUSAL}", "limits": {"body": "64KiB"}},
             ],
