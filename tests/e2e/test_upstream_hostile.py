@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from tests.e2e.conftest import Wire
+from tests.e2e.conftest import Bench, Connect, Wire, wire_over
 from tests.kit.answers import chunked, held, reply
 from tests.kit.client import Client, request
 from tests.kit.endings import whole
@@ -20,6 +20,7 @@ from tests.kit.link import Link, Turn
 from tests.kit.payloads_responses import SURPLUS
 from tests.kit.proxy import Proxy
 from tests.kit.sockets import eventually
+from tests.kit.upstream import Upstream
 from tests.kit.watch import Watch
 
 POISON = reply(b"poison")
@@ -119,6 +120,48 @@ def test_poison_beside_an_exchange_in_work(wire: Wire) -> None:
     assert busy.response().body == b"late"
     assert other.ask(request("/2", method="POST", body=b"x")).body == b"hello"
     assert all(line["outcome"] == "served" for line in wire.proxy.log_lines(3))
+
+
+@pytest.fixture(scope="module")
+def one_place(module_bench: Bench) -> tuple[Proxy, Upstream]:
+    """A server that takes one connection."""
+    upstream = module_bench.upstream()
+    return module_bench.proxy({"legacy": {"servers": [upstream.address], "max_connections": 1}}), upstream
+
+
+@pytest.fixture
+def narrow(one_place: tuple[Proxy, Upstream], connect: Connect) -> Iterator[Wire]:
+    yield from wire_over(*one_place, connect)
+
+
+@pytest.mark.parametrize("spoil", [name for name in SPOILT if "reset" not in name])
+@pytest.mark.parametrize("answer", [reply(b"first"), chunked(b"first")], ids=["length", "chunked"])
+def test_the_head_of_the_line_gets_no_spoilt_connection(narrow: Wire, answer: bytes, spoil: str) -> None:
+    """The one connection there may be is given on at once: what is behind its response is seen before."""
+    upstream, release, done = narrow.upstream, threading.Event(), threading.Event()
+    narrow.may_reset = True
+
+    def story(turn: Turn) -> None:
+        turn.wait(release)
+        turn.send(answer)
+        SPOILT[spoil](turn.link)
+        done.set()
+
+    first, waiting = narrow.client(), narrow.client()
+    assert first.ask(request("/warm")).body == b"hello"
+    upstream.on("/held", story)
+    first.send(request("/held"))
+    upstream.wait_requests(2)
+    waiting.send(request("/mine", method="POST", body=b"x"))
+    assert waiting.quiet(0.05)
+    with stopped(narrow.proxy):
+        release.set()
+        assert done.wait(5)
+    assert first.response().body == b"first"
+    got = waiting.response("POST")
+    assert (got.status, got.body) == (200, b"hello")
+    assert upstream.wait_requests(3)[2].connection == upstream.links[1].number
+    assert upstream.links[0].ended.wait(5)
 
 
 ANSWERED = {

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,8 @@ from tests.kit.client import Client
 from tests.kit.endings import ends
 from tests.kit.plants import PLANTS
 from tests.kit.proxy import ROOT, Proxy
+from tests.kit.scene import no_close_wait
+from tests.kit.sockets import gone
 from tests.kit.upstream import Upstream
 
 LIMIT = 100.0
@@ -145,18 +147,28 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _hurry() -> None:
     """Let nobody wait long: most of what is waited for here never comes."""
-    for function in (
-        Client.__init__, Proxy.log_lines, Upstream.until, Upstream.wait_requests, Upstream.wait_links,
-        Upstream.one, ends,
-    ):  # fmt: skip
-        names = function.__code__.co_varnames[: function.__code__.co_argcount]
-        if "timeout" in names:
-            values = list(function.__defaults__ or ())
-            values[names.index("timeout") - len(names)] = HURRY
-            function.__defaults__ = tuple(values)
-        else:
-            assert function.__kwdefaults__ is not None
-            function.__kwdefaults__["timeout"] = HURRY
+    for seconds, functions in {
+        HURRY: (
+            *(Client.__init__, Proxy.log_lines, Upstream.until, Upstream.wait_requests),
+            *(Upstream.wait_links, Upstream.one, ends),
+        ),
+        HURRY / 2: (gone, no_close_wait),
+    }.items():
+        for function in functions:
+            _wait_for(function, seconds)
+
+
+def _wait_for(function: Callable[..., Any], seconds: float) -> None:
+    """Give the argument ``timeout`` of a function another default."""
+    code = function.__code__
+    names = code.co_varnames[: code.co_argcount]
+    if "timeout" in names:
+        values = list(function.__defaults__ or ())
+        values[names.index("timeout") - len(names)] = seconds
+        function.__defaults__ = tuple(values)
+    else:
+        assert function.__kwdefaults__ is not None
+        function.__kwdefaults__["timeout"] = seconds
 
 
 def _kind(fault: BaseException) -> str:
