@@ -254,7 +254,7 @@ class Proxy:
         finally:
             WATCHMAN.release(self._guarded)
         self._from = 0
-        json_log = self.config["log"].get("format", "json") == "json"
+        json_log = self.config["log"].get("format", "json") == "json" and self.access.is_file()
         left_over = self._guarded.verdict(self.lines() if json_log else [])
         assert not left_over, "\n".join(left_over)
         said = self.stderr()
