@@ -144,6 +144,8 @@ class Lingering:
     """The smoothed round trip when it was acknowledged."""
     fin: bool = False
     """Whether the client's FIN has come before the acknowledgement."""
+    hole: bool = False
+    """Whether something of the client's has arrived behind bytes that have not: it sends those again."""
     drained: int = 0
     """Bytes read and thrown away."""
     progress: int = 0
@@ -168,6 +170,9 @@ class Kernel:
 STEADY: Final = 16 * 1024
 """Bytes a second: a client ahead of this average is not idle, however long its window stays closed."""
 
+
+HOLE_GAPS: Final = 4
+"""Gaps for which a silent client is waited for that has a hole to fill: its kernel doubles its pauses."""
 
 SOON: Final = 0.25
 """Seconds between two looks at a client that may just have been found gone."""
@@ -223,7 +228,7 @@ def linger_due(linger: Lingering, timeouts: Timeouts) -> float:
         return min(linger.last_byte + timeouts.linger_gap, linger.started + timeouts.linger_total)
     if linger.acked_at == inf:
         return stalled_at(linger.progress_at, linger.began, linger.progress - linger.base, timeouts)
-    gap = max(timeouts.linger_gap, 4 * linger.rtt)
+    gap = max(timeouts.linger_gap, 4 * linger.rtt) * (HOLE_GAPS if linger.hole else 1)
     return min(max(linger.acked_at, linger.last_byte) + gap, linger.acked_at + timeouts.linger_total)
 
 

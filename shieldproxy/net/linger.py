@@ -22,6 +22,7 @@ from shieldproxy.net.tcpinfo import (
     FIN_WAIT2,
     TIME_WAIT,
     bound_orphan,
+    has_hole,
     kernel_facts,
     set_linger,
     tcp_state,
@@ -174,6 +175,7 @@ class Closer:
             rec.got += count
             linger.drained += count
             linger.last_byte = lobby.now
+            linger.hole = False
             if linger.drained >= rec.policy.limits.linger:
                 break
         else:
@@ -222,6 +224,9 @@ class Closer:
             elif kernel.bytes_acked > linger.progress:
                 linger.progress, linger.progress_at = kernel.bytes_acked, now
         event = closing.review(linger, kernel, timeouts, limits, now)
+        if event is Event.QUIET and linger.mode == "ack" and not linger.hole and has_hole(rec.sock):
+            linger.hole = True  # not silent: its kernel sends what is missing again
+            event = closing.review(linger, kernel, timeouts, limits, now)
         if event is not None:
             self._apply(rec, event)
         else:

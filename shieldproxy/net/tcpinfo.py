@@ -19,6 +19,9 @@ CLOSE: Final = 7
 
 TCP_NOTSENT_LOWAT: Final = 25  # linux/tcp.h; CPython 3.11 exports it, older headers do not
 
+SO_MEMINFO: Final = 55  # asm-generic/socket.h: of nine counts the first is the receive buffer's memory
+_FIRST: Final = struct.Struct("=I")
+
 # state, retransmits, probes; last_data_recv and last_ack_recv (ms) at 52; rtt (us) at 68; bytes_acked at 120
 _FACTS: Final = struct.Struct("=BxBB48xII8xI48xQ")
 
@@ -54,6 +57,19 @@ def unsent_or_unacked(sock: socket.socket) -> int:
         return int(struct.unpack("=i", fcntl.ioctl(sock, 0x5411, b"\0\0\0\0"))[0])
     except OSError:
         return 0
+
+
+def has_hole(sock: socket.socket) -> bool:
+    """Whether bytes have arrived that cannot be read, as others before them are missing.
+
+    To be asked when all that can be read has been: what the receive buffer still holds lies behind a hole.
+    """
+    if sock.family == socket.AF_UNIX:
+        return False
+    try:
+        return bool(_FIRST.unpack_from(sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 4))[0])
+    except (OSError, struct.error):
+        return False
 
 
 def bound_orphan(sock: socket.socket, fin_wait_1: float, fin_wait_2: float) -> None:

@@ -66,6 +66,9 @@ def acked(at: float, last_byte: float = 0.0, rtt: float = 0.0) -> Lingering:
         pytest.param(acked(1.0, last_byte=2.5), 4.5, Event.QUIET, id="to the gap after it"),
         pytest.param(acked(1.0, rtt=0.8), 4.1, None, id="four round trips of a slow path are longer"),
         pytest.param(acked(1.0, rtt=0.8), 4.2, Event.QUIET, id="and end it"),
+        pytest.param(replace(acked(1.0), hole=True), 8.9, None, id="a hole to fill: four gaps"),
+        pytest.param(replace(acked(1.0), hole=True), 9.0, Event.QUIET, id="and no more"),
+        pytest.param(replace(acked(1.0), hole=True), 31.0, Event.TOTAL, id="nor beyond total"),
         pytest.param(acked(10.0, last_byte=39.5), 39.9, None, id="total runs from the acknowledgement"),
         pytest.param(acked(10.0, last_byte=39.9), 40.0, Event.TOTAL, id="total, whatever still comes"),
         pytest.param(replace(acked(1.0), drained=16 * MIB), 1.0, Event.OVERFLOW, id="bytes"),
@@ -182,16 +185,23 @@ class Shell:
         return event
 
 
-@given(st.sampled_from(["ack", "timed"]), TIMEOUTS, st.integers(1, 100_000), st.floats(0, 3), MOVES)
+@given(
+    st.sampled_from(["ack", "timed"]),
+    TIMEOUTS,
+    st.integers(1, 100_000),
+    st.floats(0, 3),
+    st.booleans(),
+    MOVES,
+)
 def test_any_client_ends_within_the_limits(
-    mode: str, timeouts: Timeouts, most: int, rtt: float, moves: list[tuple[float, str, int]]
+    mode: str, timeouts: Timeouts, most: int, rtt: float, hole: bool, moves: list[tuple[float, str, int]]
 ) -> None:
-    linger = Lingering("timed" if mode == "timed" else "ack", 0.0, 0.0, progress_at=0.0)
+    linger = Lingering("timed" if mode == "timed" else "ack", 0.0, 0.0, progress_at=0.0, hole=hole)
     shell = Shell(linger, timeouts, Limits(linger=most), rtt)
     event = shell.play(moves)
     now = shell.now
     start = linger.started if mode == "timed" else linger.acked_at
-    gap = timeouts.linger_gap if mode == "timed" else max(timeouts.linger_gap, 4 * rtt)
+    gap = timeouts.linger_gap if mode == "timed" else max(timeouts.linger_gap, 4 * rtt) * (4 if hole else 1)
     if start < inf:
         assert now <= start + timeouts.linger_total + NEAR
         assert now <= max(start, linger.last_byte) + gap + NEAR

@@ -8,15 +8,10 @@ from typing import Any
 
 from tests.e2e.conftest import Bench
 from tests.kit.client import Client
-from tests.kit.lost import AT_ONCE, MODES, TRIES, Cell, Count, Hasty, place, run, tables
+from tests.kit.lost import AT_ONCE, MODES, TRIES, Cell, Count, Hasty, patient, place, run, tables
 from tests.kit.netns import SERVER
 from tests.kit.proxy import Proxy, free_address
 from tests.kit.sockets import eventually
-
-
-def patient(address: str) -> Client:
-    """A client that waits longer than a lossy wire ever stalls."""
-    return Client(address, timeout=20)
 
 
 class Scene:

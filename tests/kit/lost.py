@@ -166,6 +166,11 @@ class Hasty:
         self._thread.join(5)
 
 
+def patient(address: str) -> Client:
+    """A client that waits longer than a lossy wire ever stalls."""
+    return Client(address, timeout=20)
+
+
 def narrow(address: str) -> Client:
     """A client whose kernel holds little: of a response that is not read, and of what is to be sent."""
     client = Client(address, rcvbuf=4096, timeout=20)

@@ -128,7 +128,11 @@ class Wire:
         self.set(**setting)
 
     def set(self, **setting: float) -> None:
-        """Change the wire: delay (s, one way), loss (share), rate (bytes/s, 0 = any), up, down (0 = cut)."""
+        """Change the wire.
+
+        delay (s, one way), loss (share), rate (bytes/s, 0 = any), up, down (0 = cut); hole (1: the first full
+        packet of a client is lost, and lost again as often as it is sent, until hole is 0).
+        """
         self._control.sendall(json.dumps(setting).encode() + b"\n")
         self._control.settimeout(5)
         if self._control.recv(1) != b".":
@@ -175,6 +179,15 @@ class _Lane:
         self.free = 0.0
         self.queued = 0
         self.count = 0
+        self.hole = b""
+
+    def falls(self, packet: bytes) -> bool:
+        """Whether a packet falls into the hole: it begins where the first full one began."""
+        start = (packet[0] & 15) * 4
+        sequence = packet[start + 4 : start + 8]
+        if not self.hole and self.gate == "up" and len(packet) > 1000:
+            self.hole = sequence
+        return sequence == self.hole
 
     def take(self, setting: dict[str, float], now: float) -> None:
         while True:
@@ -183,6 +196,7 @@ class _Lane:
             except BlockingIOError:
                 return
             lost = setting["loss"] and random.random() < setting["loss"]
+            lost = lost or (setting["hole"] and self.falls(packet))
             if not setting[self.gate] or lost or self.queued > _QUEUE:
                 continue
             self.free = max(self.free, now) + (len(packet) / setting["rate"] if setting["rate"] else 0.0)
@@ -202,7 +216,7 @@ class _Lane:
 
 
 def _carry(first: int, second: int, control: int) -> None:
-    setting = {"delay": 0.0, "loss": 0.0, "rate": 0.0, "up": 1.0, "down": 1.0}
+    setting = {"delay": 0.0, "loss": 0.0, "rate": 0.0, "up": 1.0, "down": 1.0, "hole": 0.0}
     lanes = [_Lane(first, second, "up"), _Lane(second, first, "down")]
     commands = socket.socket(fileno=control)
     poll = select.poll()
