@@ -7,8 +7,10 @@ dropped and counted, and the count is told as soon as writing goes on.
 
 import os
 import sys
+import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import formatdate
@@ -52,6 +54,9 @@ class Sink:
         self._lines: list[bytes] = []
         self._count = 0
         self._size = 0
+        self._waiting: deque[tuple[bytes, int]] = deque()
+        """Blocks that no thread has begun to write, and how many lines each has."""
+        self._turn = threading.Lock()
         self._fd = self._open()
 
     def _open(self) -> int:
@@ -104,15 +109,28 @@ class Sink:
         """Write what is there."""
         self._gather()
         if self._lines:
-            blocks, self._lines = self._lines, []
-            count, self._count = self._count, 0
-            block = b"".join(blocks)
-            blocks.clear()
-            try:
-                if not await trio.to_thread.run_sync(_write_all, self._fd, block, abandon_on_cancel=True):
-                    self.dropped += count
-            finally:
-                self._size -= len(block)
+            self._waiting.append((b"".join(self._lines), self._count))
+            self._lines.clear()
+            self._count = 0
+        if self._waiting or self._turn.locked():
+            written, lost = await trio.to_thread.run_sync(self._write_waiting, abandon_on_cancel=True)
+            self._size -= written
+            self.dropped += lost
+
+    def _write_waiting(self) -> tuple[int, int]:
+        """Write the blocks that wait, in a thread; how many bytes were taken off, and how many lines lost.
+
+        A flush that is cancelled leaves its thread behind, or a block that no thread has begun with. Whoever
+        comes next waits for the one and writes the other.
+        """
+        written = lost = 0
+        with self._turn:
+            while self._waiting:
+                block, count = self._waiting.popleft()
+                written += len(block)
+                if not _write_all(self._fd, block):
+                    lost += count
+        return written, lost
 
     async def run(self, dropped: Callable[[str, int], None]) -> None:
         """Flush for ever, and tell what was lost as soon as writing goes on."""
