@@ -262,8 +262,9 @@ def on_grant(ex: Exchange, granted: Grant) -> None:
 
 
 def on_event(record: Any, events: int) -> None:
-    """The lobby's call for both sockets of a task's exchange: latch, and wake it."""
+    """The lobby's call for both sockets of a task's exchange: latch, and wake it if that is anything new."""
+    news = events & ~record.latch
     record.latch |= events
     ex = record.exchange
-    if ex is not None and ex.bell is not None:
+    if news and ex is not None and ex.bell is not None:
         ex.bell.ring()

@@ -11,7 +11,7 @@ from shieldproxy.core.head import CHUNKED
 from shieldproxy.net.lobby import CHUNK
 from shieldproxy.net.record import IN, OUT, Upstream
 from shieldproxy.proxy.house import House
-from shieldproxy.proxy.state import MOST, Ended, Exchange, Pace, phase_of
+from shieldproxy.proxy.state import Ended, Exchange, Pace, phase_of
 
 
 class Upload:
@@ -142,7 +142,7 @@ class Upload:
         rec, up, pipe = ex.rec, ex.up, self._house.pipe
         assert up is not None  # noqa: S101 - `step` has looked
         try:
-            count = pipe.fill(rec.fd, min(MOST, self._left))
+            count = pipe.fill(rec.fd, self._left)
         except BlockingIOError:
             rec.latch &= ~IN
             return False
