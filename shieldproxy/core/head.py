@@ -66,7 +66,10 @@ _MAX_HOPS: Final = 8
 
 
 def read_request(data: bytes, end: int) -> RequestHead | Fault:
-    """Read the head ``data[:end]``, its blank line included, into one request, or say why it is none."""
+    """Read the head ``data[:end]``, its blank line included, into one request, or say why it is none.
+
+    A head of bare LFs may be shorter than ``end``, with CRLFs in the body: ``size`` says where it ended.
+    """
     match = _plain(data, 0, end)
     if match is not None and data[end - 4 : end] == b"\r\n\r\n":
         method, target, path, minor = match.groups()
@@ -94,7 +97,8 @@ def read_request(data: bytes, end: int) -> RequestHead | Fault:
             if isinstance(read, RequestHead) and read.news == (at >= 0) and read.minor:
                 _keep_block(block, cut, cookie, read)
             return read
-    return _read_slowly(bytes(data[:end]))
+    data = bytes(data[:end])
+    return _read_slowly(data[: end_of_head(data, 0)])
 
 
 def _keep_block(block: bytes, cut: int, cookie: bytes, head: RequestHead) -> None:

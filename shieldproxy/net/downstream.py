@@ -87,11 +87,8 @@ class Clients:
             self._continue_head(rec, data)
             return
         end = data.find(b"\r\n\r\n") + 4
-        if end != 3 and data[0] > 32:  # the common case: a whole head, and no blank line before it
-            if end > rec.policy.limits.head:
-                self._on_fault(rec, *_too_large(data, rec.policy.limits.head))
-            else:
-                self._on_head(rec, data, end)
+        if 3 < end <= rec.policy.limits.head and data[0] > 32:  # the common case: a whole head at the start
+            self._on_head(rec, data, end)
             return
         rec.since = self._lobby.now
         self._look_for_head(rec, data, 0)

@@ -47,7 +47,7 @@ class Express(Desk):
             self.refuse(ex, head.status, "head", head.reason, head.detail)
             return
         ex.head = head
-        length = head.length
+        length, end = head.length, head.size
         stop = end + length
         plain = 0 <= length <= len(data) - end
         rec.buf = data[stop:] if plain else data[end:]

@@ -158,6 +158,16 @@ def test_lenient_reading(rules: Wire, data: bytes, name: bytes, status: int) -> 
         assert not rules.upstream.requests
 
 
+def test_a_head_of_lfs_ends_before_a_body_of_crlfs(rules: Wire) -> None:
+    """CRLF CRLF in the body is not the end of the head, also when all of it comes at once."""
+    body = b"a\r\n\r\nb"
+    data = LINES.replace(b"5", b"%d") % (b"bare-lf", len(body))
+    client = rules.client()
+    client.send(data.removesuffix(b"hello") + body + agent("bare-lf", "/next"))
+    assert [client.response().status, client.response().status] == [200, 200]
+    assert [each.body for each in rules.upstream.requests] == [body, b""]
+
+
 @pytest.mark.parametrize(
     "data",
     [

@@ -29,4 +29,8 @@ FINDS: list[Find] = [
         "responses", 0, b"HTTP/1.1 200\r\nConnection: HTTP2-Settings\r\nHTTP2-Settings: a\r\n\r\n",
         "a field that the server's Connection named went on to the client",
     ),
+    Find(
+        "dripped request", 90, b"POST / HTTP/1.0\nContent-Length: 5\n\n1\r\n\r\n",
+        "bare LFs accepted: CRLF CRLF in the body was taken for the end of the head, if all came at once",
+    ),
 ]  # fmt: skip

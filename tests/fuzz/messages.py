@@ -15,6 +15,7 @@ from shieldproxy.core.body import BodyFault, ChunkedReader, chunk, last_chunk
 from shieldproxy.core.fields import CHUNKED, UNTIL_CLOSE, Fault
 from shieldproxy.core.forward import forwarded_block, interim_head, request_head, response_head
 from shieldproxy.core.head import end_of_head, judge_request, read_request, skip_blank
+from shieldproxy.core.limits import Limits
 from shieldproxy.core.policy import Policy
 from shieldproxy.core.request import RequestHead
 from shieldproxy.core.response import ResponseHead, read_response
@@ -23,7 +24,13 @@ from tests.fuzz import oracle
 from tests.fuzz.oracle import Fields, Message, evened
 
 ROUTE: Final = Route(upstream="legacy")
-POLICIES: Final = (Policy(), Policy(accept_bare_lf=True, accept_folds=True))
+TIGHT: Final = Limits(head=150, fields=4, user_agent=16, body=40)
+POLICIES: Final = (
+    Policy(),
+    Policy(accept_bare_lf=True, accept_folds=True),
+    Policy(limits=TIGHT),
+    Policy(accept_bare_lf=True, accept_folds=True, limits=TIGHT),
+)
 BODILESS: Final = frozenset((*range(100, 200), 204))
 METHODS: Final = (b"GET", b"HEAD", b"POST", b"OPTIONS")
 

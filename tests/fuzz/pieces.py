@@ -93,7 +93,7 @@ class Drip:
         return None
 
 
-def _judged(answer: object, policy: Policy) -> object:
+def _judged(answer: object, policy: Policy) -> Any:
     """What a client is told, or what of its request goes on, and the bytes behind the head."""
     if answer is None:
         return None
@@ -105,17 +105,18 @@ def _judged(answer: object, policy: Policy) -> object:
     if fault is not None:
         return fault.status
     assert isinstance(head, RequestHead)
-    return meaning(head), first[second:]
+    return meaning(head), first[head.size :]
 
 
 def check_dripped_request(choice: int, data: bytes) -> None:
     """A head that comes in pieces gets the answer of the one that comes whole."""
     if not data or skip_blank(data) > BLANKS:  # which dripped are thrown away one by one, until the deadline
         return
-    policy = POLICIES[choice >> 7]
+    policy = POLICIES[choice >> 6]
     whole = _judged(Drip(policy).feed([data]), policy)
     dripped = _judged(Drip(policy).feed(cut(data, choice)), policy)
-    assert dripped == whole
+    if dripped != whole:  # two faults in one head: the one that comes to light first
+        assert {dripped, whole} in ({400, 431}, {400, 414}), (dripped, whole)
 
 
 def check_dripped_response(choice: int, data: bytes) -> None:
