@@ -5,6 +5,8 @@ is the express lane's) and on a fresh one. What a server sends until it closes i
 off unseen, and only by a FIN.
 """
 
+from collections.abc import Collection
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from tests.e2e.conftest import Wire
 from tests.kit.answers import Story, broken, chunked, last, reply
 from tests.kit.client import Client, request
+from tests.kit.endings import page
 from tests.kit.link import Turn
 from tests.kit.sockets import eventually
 from tests.kit.wire import TruncatedError, read_response_body, read_response_head
@@ -74,11 +77,16 @@ def one(wire: Wire, cut: int, story: Story, warm: bool) -> tuple[int, Seen]:
     return client.port, found
 
 
-def logged(wire: Wire, count: int) -> dict[int, dict[str, Any]]:
+def logged(wire: Wire, ports: Collection[int]) -> dict[int, dict[str, Any]]:
     """Port -> its POST's line."""
-    lines = eventually(lambda: (found := wire.proxy.lines("exchange"))[count - 1 :] and found)
-    assert len(lines) == count
-    return {line["port"]: line for line in lines if line["method"] == "POST"}
+
+    def posts() -> dict[int, dict[str, Any]]:
+        lines = [line for line in wire.proxy.lines("exchange") if line["method"] == "POST"]
+        return {line["port"]: line for line in lines if line["port"] in ports}
+
+    found = eventually(lambda: len(posts()) == len(ports) and posts())
+    assert found, f"{len(posts())} lines, not {len(ports)}"
+    return found
 
 
 @pytest.mark.parametrize("where", ["pooled", "fresh"])
@@ -95,7 +103,7 @@ def test_at_every_byte(wire: Wire, framing: str, how: str, where: str) -> None:
         story = last if how == "fin" else broken if cut % 5 == 0 else at_once
         port, seen = one(wire, cut, story(whole[:cut]), warm)
         found[port] = cut, seen
-    lines = logged(wire, len(cuts) * (2 if warm else 1))
+    lines = logged(wire, found.keys())
     for port, (cut, seen) in found.items():
         said = f"cut at {cut}: {seen}, {lines[port]}"
         if framing == "close" and how == "fin" and cut >= head:
@@ -110,3 +118,52 @@ def test_at_every_byte(wire: Wire, framing: str, how: str, where: str) -> None:
         assert not lines[port].get("retries"), said
     sent = [seen.target for seen in wire.upstream.requests if seen.method == b"POST"]
     assert sent == [b"/%d" % cut for cut in cuts], "each was sent once"
+
+
+def logged_after_one(wire: Wire, port: int) -> list[dict[str, Any]]:
+    """The lines of a client's exchanges behind its first."""
+    return wire.proxy.lines("exchange", port)[1:]
+
+
+SIZE = 400_000
+PAGE = page(SIZE)
+START = len(PAGE) - SIZE
+EDGES = [1, 65_535, 65_536, 65_537, 131_072, 262_143, 262_144, 262_145, SIZE - 1]
+
+
+@pytest.mark.parametrize("how", ["fin", "rst"])
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_large_ones_at_the_buffers_edges(wire: Wire, framing: str, how: str) -> None:
+    """What is passed on by the buffer breaks off as well: what came of it is right, and it is not whole."""
+    wire.may_reset = True
+    body = PAGE[START:]
+    chunks = chunked(*(body[at : at + 50_000] for at in range(0, SIZE, 50_000)))
+    whole, start = (PAGE, START) if framing == "length" else (chunks, chunks.index(body[:100]))
+    for cut in EDGES:
+        client = wire.client()
+        assert client.ask(request("/warm")).body == b"hello"
+        wire.upstream.then((last if how == "fin" else broken)(whole[: start + cut]))
+        client.send(request(f"/{cut}", method="POST", body=b"x"))
+        head = client.response_head()
+        assert head.status == 200
+        broke = client.truncated("POST", head)
+        got = broke.partial if framing == "length" else head.body
+        assert got == body[: len(got)]
+        assert len(got) <= cut
+        (line,) = eventually(partial(logged_after_one, wire, client.port))
+        assert (line["outcome"], line["by"], line["status"]) == ("failed", "upstream", 200)
+        assert line["reason"] == "upstream-truncated"
+
+
+@pytest.mark.parametrize("extra", [reply(b"poison"), b"x"], ids=["a response", "a byte"])
+def test_what_comes_behind_a_large_response_is_nobodys(wire: Wire, extra: bytes) -> None:
+    """Nor does it go to the client of the response with the last of its bytes."""
+    wire.may_reset = True
+    client, other = wire.client(), wire.client()
+    for number in range(3):
+        wire.upstream.then(PAGE + extra)
+        assert client.ask(request(f"/{number}")).body == PAGE[START:]
+        assert other.ask(request("/next", method="POST", body=b"x")).body == b"hello"
+    ended = [link for link in wire.upstream.links if link.requests[-1].target != b"/next"]
+    assert len(ended) == 3
+    assert all(link.ended.wait(5) for link in ended)
