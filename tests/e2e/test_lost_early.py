@@ -4,13 +4,12 @@ Over a wire with delay and loss. What the same clients lose without a lingering 
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
 from tests.e2e.conftest import Bench
 from tests.e2e.lossy import Scene, on_wire
-from tests.kit.lost import AT_ONCE, EARLY, PIPELINED, Cell, narrow
+from tests.kit.lost import EARLY, PIPELINED, Cell
 from tests.kit.netns import missing
 
 LACK = missing()
@@ -32,10 +31,3 @@ def scene(module_bench: Bench) -> Iterator[Scene]:
 def test_no_response_is_lost(scene: Scene, cell: Cell) -> None:
     """100 tries, 100 whole responses, 100 receipts that say so."""
     scene.none_lost(cell)
-
-
-@pytest.mark.parametrize("cell", [EARLY[1], PIPELINED[1]], ids=lambda cell: cell.name)
-def test_clients_that_send_all_before_they_read(module_bench: Bench, cell: Cell) -> None:
-    """Neither side's buffers hold what is on its way: to wait for the other to read is to wait for ever."""
-    with on_wire(module_bench, ("ack",), narrow, ample=False) as scene:
-        scene.none_lost(replace(cell, request=400_000), tries=AT_ONCE)
