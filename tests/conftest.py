@@ -93,7 +93,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["close_wait"] = TOTALS.as_dict()
         return
-    if exitstatus == 0 and (TOTALS.defects or (NO_SKIPS and RAN.too_few())):
+    if exitstatus == 0 and (TOTALS.red or (NO_SKIPS and RAN.too_few())):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if (
         exitstatus == 0

@@ -130,3 +130,10 @@ def test_what_several_processes_saw_is_one() -> None:
     both = Totals(proxies=1, longest=2.0)
     both.add(Totals(proxies=2, longest=1.0, beyond=0.5, defects=1).as_dict())
     assert both == Totals(proxies=3, longest=2.0, beyond=0.5, defects=1)
+
+
+def test_defects_fail_a_run_and_so_does_a_watch_that_never_looked() -> None:
+    assert not Totals().red
+    assert not Totals(proxies=1, samples=9).red
+    assert Totals(proxies=1, samples=9, defects=1).red
+    assert Totals(proxies=1).red

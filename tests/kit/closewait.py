@@ -67,6 +67,11 @@ class Totals:
             mine, theirs = getattr(self, one.name), other[one.name]
             setattr(self, one.name, max(mine, theirs) if isinstance(mine, float) else mine + theirs)
 
+    @property
+    def red(self) -> bool:
+        """Whether the run fails by it; a watch that never looked is a failure too."""
+        return self.defects > 0 or (self.proxies > 0 and not self.samples)
+
     def as_dict(self) -> dict[str, Any]:
         """For the way between processes."""
         return asdict(self)
