@@ -31,8 +31,8 @@ from tests.kit.watch import Watch
 COUNT = 500
 ROUNDS = 4
 """At most so many crowds: what is allocated once and kept for the next is not all there after the first."""
-MARGIN = 512 * 1024
-"""Bytes that a crowd may leave: less than one record for each of its clients."""
+MARGIN = 1024 * 1024
+"""Bytes that a crowd may leave: half of what one record for each of 2,000 clients would be."""
 TIMEOUT = 2.0
 """Seconds: of a head, of an idle body, and of a client's kernel that answers no more."""
 ENDS = {
