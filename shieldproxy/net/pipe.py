@@ -47,8 +47,10 @@ class Pipe:
             OSError: the connection is broken.
         """
         if self._used:
-            self.close()
-            self._open()
+            old = self._out, self._in
+            self._open()  # first: were it to fail, numbers of closed descriptors would be left
+            for fd in old:
+                os.close(fd)
         self._used = True
         try:
             count = os.splice(source, self._in, most, None, None, FLAGS)
@@ -66,7 +68,8 @@ class Pipe:
             count: what `fill` returned.
 
         Returns:
-            How much of it the socket took; the remainder is to be had from `rest`.
+            How much of it the socket took; the remainder is to be had from `rest`. A signal may do that
+            too, with room left in the socket: only a `send` that would block says it is full.
 
         Raises:
             OSError: the connection is broken; the bytes are gone.
@@ -79,9 +82,15 @@ class Pipe:
         return sent
 
     def rest(self, count: int) -> bytes:
-        """Read out the last `count` bytes."""
+        """Read out the last `count` bytes.
+
+        Raises:
+            RuntimeError: there are fewer, which would be a hole in a body; `fill` opens another pipe then.
+        """
         data = os.read(self._out, count)
-        self._used = len(data) < count
+        if len(data) < count:
+            raise RuntimeError(f"{len(data)} of {count} bytes were left in the pipe")
+        self._used = False
         return data
 
     def close(self) -> None:

@@ -119,11 +119,12 @@ class Download:
             sent = pipe.empty(rec.fd, count)
         except OSError as exc:
             raise Ended("client", "relay", "reset", 499) from exc
-        ex.bytes_out += sent
-        self._pace.client_out = self._lobby.now
-        if sent < count:
+        if sent:
+            ex.bytes_out += sent
+            self._pace.client_out = self._pace.client_in = self._lobby.now
+        self._slow = self._slow and sent < count
+        if sent < count:  # full, perhaps: the next send says; a signal cuts a splice short too
             ex.to_down = pipe.rest(count - sent)
-            rec.latch &= ~OUT
         if self._left == 0:
             self._upstream_done(surplus=False)
         return True

@@ -1,4 +1,4 @@
-"""The request's body on its way up: one synchronous step at a time, at most one buffer held.
+"""The request's body on its way up: one synchronous step at a time, at most one pipe's content (1 MiB) held.
 
 Called by `relay`, which alternates it with the download. A malformed, cut or oversized body raises `Ended`;
 then nothing more of it goes on, so the upstream sees that the request is not whole.
@@ -159,10 +159,9 @@ class Upload:
         except OSError:
             self._break_up()
             return True
-        if sent < count:
+        if sent < count:  # full, perhaps: the next send says; a signal cuts a splice short too
             ex.to_up = pipe.rest(count - sent)
-            up.latch &= ~OUT
-        return self._left > 0 or ex.resp is not None
+        return bool(ex.to_up) or self._left > 0 or ex.resp is not None
 
     def _break_up(self) -> None:
         """The upstream takes no more; an answer may be there all the same, and reading decides."""

@@ -134,3 +134,39 @@ def test_pipes_replaced_do_not_pile_up(pipe: Pipe, pairs: tuple[Pair, Pair]) -> 
         source.sendall(b"x")
         pipe.fill(ours.fileno(), 100)
     assert sum(1 for _ in Path("/proc/self/fd").iterdir()) == before
+
+
+def test_a_pipe_that_cannot_be_replaced_costs_no_other_descriptor(
+    pipe: Pipe, pairs: tuple[Pair, Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (source, far), (sink, _) = pairs
+    far.sendall(b"old")
+    assert pipe.fill(source.fileno(), 3) == 3
+    with pytest.raises(OSError):  # noqa: PT011 - which one depends on the family
+        pipe.empty(-1, 3)
+    pipe2 = os.pipe2
+
+    def none_left(_flags: int) -> tuple[int, int]:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(os, "pipe2", none_left)
+    for _ in range(2):
+        with pytest.raises(OSError, match="Too many"):
+            pipe.fill(source.fileno(), 3)
+    others = [os.open("/dev/null", os.O_RDONLY) for _ in range(4)]
+    monkeypatch.setattr(os, "pipe2", pipe2)
+    far.sendall(b"new")
+    assert pipe.fill(source.fileno(), 3) == 3
+    assert pipe.rest(3) == b"new"
+    for fd in others:
+        os.fstat(fd)
+        os.close(fd)
+    assert sink.fileno() >= 0
+
+
+def test_a_hole_is_never_passed_on(pipe: Pipe, pairs: tuple[Pair, Pair]) -> None:
+    (source, far), _ = pairs
+    far.sendall(b"four")
+    assert pipe.fill(source.fileno(), 4) == 4
+    with pytest.raises(RuntimeError, match="4 of 5 bytes"):
+        pipe.rest(5)

@@ -163,13 +163,15 @@ def main(seconds: float = SECONDS, *, json: bool = False) -> int:
     """
     screen = Screen(quiet=json)
     demo = Demo(screen, seconds)
+    fault: BaseException | None = None
     try:
         trio.run(demo.run)
-    except* (Failed, OSError) as group:
-        fault: BaseException = group
-        while isinstance(fault, BaseExceptionGroup):
-            fault = fault.exceptions[0]
-        raise Failed(str(fault)) from None
+    except* (Failed, OSError) as group:  # what is raised in here would be a group again (Python 3.11.2)
+        fault = group
+    while isinstance(fault, BaseExceptionGroup):
+        fault = fault.exceptions[0]
+    if fault is not None:
+        raise Failed(str(fault))
     if demo.signal:
         return 128 + demo.signal
     before, after = demo.halves
