@@ -57,7 +57,10 @@ class Crew:
     async def _work(self, hand: Hand) -> None:
         while (job := hand.job) is not None:
             hand.job = None
-            await exchange.serve(self._house, *job)
+            try:
+                await exchange.serve(self._house, *job)
+            except Exception as exc:  # noqa: BLE001 - a defect in how it ends: this client's, not the worker's
+                self._house.fault(job[0].rec, exc)
             del job  # nothing of an exchange outlives it
             if len(self._parked) < KEPT:
                 hand.task = trio.lowlevel.current_task()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -11,8 +12,11 @@ from shieldproxy.proxy import crew as crew_module
 from shieldproxy.proxy import exchange
 from shieldproxy.proxy.crew import Crew
 from shieldproxy.proxy.house import House
+from shieldproxy.run.logs import Journal
+from tests.kit.answers import silent
+from tests.kit.sockets import reset
 from tests.kit.upstream import Upstream
-from tests.run.worker_rig import Running, plan, running
+from tests.run.worker_rig import GET, Running, plan, running
 
 
 @pytest.fixture
@@ -64,6 +68,31 @@ async def test_no_more_than_a_few_are_kept(
                 all_at_once.start_soon(house.ask, client)
         assert await parked(house, crews[0]) <= 2
         assert (await house.ask(clients[0])).startswith(b"HTTP/1.1 200"), "and they serve again"
+
+
+async def test_a_defect_in_the_books_of_an_exchange_ends_that_one_only(
+    server: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one that had ended already, by its client's reset: what is done then stands outside its story."""
+    write, broken = Journal.exchange, [True]
+
+    def once(self: Journal, *words: Any) -> None:
+        if broken:
+            broken.clear()
+            raise RuntimeError("a defect")
+        write(self, *words)
+
+    monkeypatch.setattr(Journal, "exchange", once)
+    server.on("/silent", silent)
+    async with running(plan(server, tmp_path, express=False)) as house:
+        client, another = house.connect(GET.replace(b" / ", b" /silent ")), house.connect()
+        await house.until(lambda: len(server.requests) == 1)
+        reset(client)
+        await house.until(lambda: not broken)
+        assert (await house.ask(another)).startswith(b"HTTP/1.1 200")
+        assert house.worker.house.active == 0
+        assert [line["reason"] for line in await house.lines("connection")] == ["internal-error"]
+        assert "RuntimeError: a defect" in await house.errors()
 
 
 def test_an_event_that_says_nothing_new_wakes_nobody() -> None:
