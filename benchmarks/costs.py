@@ -29,7 +29,8 @@ from shieldproxy.net.record import IN, Door, Record, Upstream
 from shieldproxy.proxy.answer import compose
 from shieldproxy.proxy.express import Express
 from shieldproxy.proxy.house import House
-from shieldproxy.run.logs import Journal, Sink
+from shieldproxy.run.logs import Journal
+from shieldproxy.run.sink import Sink
 
 BATCH = 200
 ROUNDS = {True: 30, False: 200}

@@ -1,17 +1,7 @@
-"""The logs: lines that are collected without waiting and written in blocks, off the loop.
+"""What the logs say: the lines of exchanges, of connections, and messages, as JSON or as text."""
 
-A log that nobody reads (a full pipe, a hung disk) must not stop the proxy. So a line goes into a bounded
-buffer; a thread writes what has come together a few times a second; when the buffer is full, lines are
-dropped and counted, and the count is told as soon as writing goes on.
-"""
-
-import os
-import sys
-import threading
 import time
 import traceback
-from collections import deque
-from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import formatdate
 from typing import Final
@@ -22,135 +12,14 @@ import trio
 from shieldproxy.core.outcome import Outcome, Receipt
 from shieldproxy.net.record import ERROR, FIN, Downstream
 from shieldproxy.proxy.state import NO_HEAD, Exchange
+from shieldproxy.run.sink import Sink
 
-BUFFER: Final = 8 * 1024 * 1024
-EVERY: Final = 0.2
-TOGETHER: Final = 64
-"""Records are encoded in one call: so many take 20 us, and a third less than one by one."""
 LAST_WORDS: Final = 2.0
 """Seconds that a log may take at the end."""
 KEPT_TEXTS: Final = 4096
 LONGEST_TEXT: Final = 256
 _THOUSANDTHS: Final = tuple(f".{number:03d}Z" for number in range(1001))
 LEVELS: Final = {"debug": 0, "info": 1, "warning": 2, "error": 3}
-
-
-class Sink:
-    """One log file, pipe or terminal.
-
-    Args:
-        where: "stdout", "stderr", "none" or a path.
-
-    Raises:
-        OSError: the file cannot be opened.
-    """
-
-    def __init__(self, where: str) -> None:
-        self.where = where
-        self.dropped = 0
-        self.on = where != "none"
-        self._records: list[msgspec.Struct] = []
-        self._encode = msgspec.json.Encoder().encode_lines
-        self._lines: list[bytes] = []
-        self._count = 0
-        self._size = 0
-        self._waiting: deque[tuple[bytes, int]] = deque()
-        """Blocks that no thread has begun to write, and how many lines each has."""
-        self._turn = threading.Lock()
-        self._fd = self._open()
-
-    def _open(self) -> int:
-        if self.where == "stdout":
-            return sys.stdout.fileno()
-        if self.where == "stderr":
-            return sys.stderr.fileno()
-        if not self.on:
-            return -1
-        return os.open(self.where, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-
-    def reopen(self) -> None:
-        """Open the path anew (after a rotation); what is being written goes to the old file.
-
-        Raises:
-            OSError: it cannot be opened; the old one stays.
-        """
-        if self.on and self.where not in {"stdout", "stderr"}:
-            fresh = self._open()
-            os.dup2(fresh, self._fd, inheritable=False)
-            os.close(fresh)
-
-    def record(self, record: msgspec.Struct) -> None:
-        """Take what becomes one line of JSON; never waits. Several are encoded in one call."""
-        records = self._records
-        records.append(record)
-        if len(records) >= TOGETHER:
-            self._gather()
-
-    def write(self, line: bytes) -> None:
-        """Take one line, its end of line included; never waits."""
-        self._gather()
-        self._take(line, 1)
-
-    def _gather(self) -> None:
-        """Make lines of the records so far."""
-        if self._records:
-            records, self._records = self._records, []
-            self._take(self._encode(records), len(records))
-
-    def _take(self, block: bytes, count: int) -> None:
-        if self._size > BUFFER:
-            self.dropped += count
-            return
-        self._lines.append(block)
-        self._count += count
-        self._size += len(block)
-
-    async def flush(self) -> None:
-        """Write what is there."""
-        self._gather()
-        if self._lines:
-            self._waiting.append((b"".join(self._lines), self._count))
-            self._lines.clear()
-            self._count = 0
-        if self._waiting or self._turn.locked():
-            written, lost = await trio.to_thread.run_sync(self._write_waiting, abandon_on_cancel=True)
-            self._size -= written
-            self.dropped += lost
-
-    def _write_waiting(self) -> tuple[int, int]:
-        """Write the blocks that wait, in a thread; how many bytes were taken off, and how many lines lost.
-
-        A flush that is cancelled leaves its thread behind, or a block that no thread has begun with. Whoever
-        comes next waits for the one and writes the other.
-        """
-        written = lost = 0
-        with self._turn:
-            while self._waiting:
-                block, count = self._waiting.popleft()
-                written += len(block)
-                if not _write_all(self._fd, block):
-                    lost += count
-        return written, lost
-
-    async def run(self, dropped: Callable[[str, int], None]) -> None:
-        """Flush for ever, and tell what was lost as soon as writing goes on."""
-        told = 0
-        while True:
-            await trio.sleep(EVERY)
-            await self.flush()
-            if self.dropped > told:
-                dropped(self.where, self.dropped - told)
-                told = self.dropped
-
-
-def _write_all(fd: int, block: bytes) -> bool:
-    view = memoryview(block)
-    try:
-        while view:
-            view = view[os.write(fd, view) :]
-    except OSError:
-        return False  # a reader that is gone, a full disk: the log is lost, the service is not
-    return True
 
 
 class Texts(dict[bytes, str]):

@@ -25,7 +25,8 @@ from shieldproxy.net.record import Downstream
 from shieldproxy.proxy.admission import RESERVE, Gate, dismiss_waiting, stop_all, unfinished
 from shieldproxy.proxy.express import Express
 from shieldproxy.proxy.house import House
-from shieldproxy.run.logs import Journal, Sink
+from shieldproxy.run.logs import Journal
+from shieldproxy.run.sink import Sink
 
 OWN_DESCRIPTORS: Final = 64
 KERNEL_CLOSES: Final = 8

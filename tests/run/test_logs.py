@@ -15,7 +15,9 @@ import trio.lowlevel
 
 from shieldproxy.core.outcome import Outcome, Receipt
 from shieldproxy.run import logs
-from shieldproxy.run.logs import BUFFER, Journal, Sink
+from shieldproxy.run import sink as sink_module
+from shieldproxy.run.logs import Journal
+from shieldproxy.run.sink import BUFFER, Sink
 from tests.kit.watch import Watch
 
 LINE = b"x" * 1023 + b"\n"
@@ -94,7 +96,7 @@ def test_a_writer_without_the_thread_would_stand_still(pipe: Pipe) -> None:
 def test_what_cannot_be_written_is_bounded_and_counted(
     pipe: Pipe, monkeypatch: pytest.MonkeyPatch, bound: int
 ) -> None:
-    monkeypatch.setattr(logs, "BUFFER", bound)
+    monkeypatch.setattr(sink_module, "BUFFER", bound)
     sink, offered = pipe.sink, 3 * BUFFER // len(LINE)
     for _ in range(offered):
         sink.write(LINE)
@@ -118,7 +120,7 @@ def test_records_become_lines_in_order_with_what_is_written_between(pipe: Pipe, 
 def test_records_that_cannot_be_written_are_bounded_and_counted(
     pipe: Pipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logs, "BUFFER", 100_000)
+    monkeypatch.setattr(sink_module, "BUFFER", 100_000)
     receipt = Receipt("connection", "t", "c")
     length, sink = len(msgspec.json.encode(receipt)) + 1, pipe.sink
     for _ in range(64 * 100):

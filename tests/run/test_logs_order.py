@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from shieldproxy.run import logs
-from shieldproxy.run.logs import Sink
+from shieldproxy.run import sink as sink_module
+from shieldproxy.run.sink import Sink
 
 
 @pytest.fixture
@@ -25,13 +25,13 @@ async def test_a_write_whose_task_is_cancelled_comes_first_and_whole(
     sink: Sink, monkeypatch: pytest.MonkeyPatch, rest: str
 ) -> None:
     """Seen: an exchange that was served just before a TERM had no line."""
-    begun, go_on, write = threading.Event(), threading.Event(), logs._write_all
+    begun, go_on, write = threading.Event(), threading.Event(), sink_module._write_all
 
     def slow(fd: int, block: bytes) -> bool:
         begun.set()
         return go_on.wait(10) and write(fd, block)
 
-    monkeypatch.setattr(logs, "_write_all", slow)
+    monkeypatch.setattr(sink_module, "_write_all", slow)
     async with trio.open_nursery() as nursery:
         sink.write(b"first\n")
         nursery.start_soon(sink.flush)

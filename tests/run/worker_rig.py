@@ -22,7 +22,7 @@ from shieldproxy.core.routes import Route
 from shieldproxy.core.upstreams import UpstreamSpec
 from shieldproxy.net.listener import bind
 from shieldproxy.run import worker as worker_module
-from shieldproxy.run.logs import Sink
+from shieldproxy.run.sink import Sink
 from shieldproxy.run.worker import Worker
 from tests.kit.upstream import Upstream
 
