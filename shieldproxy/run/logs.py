@@ -119,7 +119,8 @@ class Journal:
             referer = next((_safe(f[8:].strip()) for f in head.lines if f[:8].lower() == b"referer:"), "-")
         when = datetime.now(UTC).strftime("%d/%b/%Y:%H:%M:%S +0000")
         size = max(0, ex.bytes_out - ex.head_out)
-        return f'{ex.client} - - [{when}] "{line}" {ex.status} {size} "{referer}" "{agent}"\n'.encode()
+        text = f'{ex.client} - - [{when}] "{line}" {ex.status} {size} "{referer}" "{agent}"\n'
+        return text.encode(errors="backslashreplace")
 
     def receipt(
         self, rec: Downstream, ending: str, acknowledged: bool | None, undelivered: int, now: float
@@ -149,7 +150,7 @@ class Journal:
     def say(self, level: str, text: str) -> None:
         """Write one line to the error log."""
         if self.error.on and LEVELS[level] >= self._level:
-            self.error.write(f"{self._now()} {level} {text}\n".encode())
+            self.error.write(f"{self._now()} {level} {text}\n".encode(errors="backslashreplace"))
 
     def defect(self, exc: Exception) -> None:
         """Write a defect's traceback, in one line."""

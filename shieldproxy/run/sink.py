@@ -81,7 +81,22 @@ class Sink:
         """Make lines of the records so far."""
         if self._records:
             records, self._records = self._records, []
-            self._take(self._encode(records), len(records))
+            try:
+                block = self._encode(records)
+            except Exception:  # noqa: BLE001 - one that cannot be said must not cost the others, or the worker
+                self._one_by_one(records)
+            else:
+                self._take(block, len(records))
+
+    def _one_by_one(self, records: list[msgspec.Struct]) -> None:
+        """Make a line of each record that can be encoded; the others count as dropped."""
+        for record in records:
+            try:
+                line = self._encode([record])
+            except Exception:  # noqa: BLE001 - as above
+                self.dropped += 1
+            else:
+                self._take(line, 1)
 
     def _take(self, block: bytes, count: int) -> None:
         if self._size > BUFFER:

@@ -130,6 +130,22 @@ def test_records_that_cannot_be_written_are_bounded_and_counted(
     assert not sink._records
 
 
+async def test_a_record_that_cannot_be_encoded_costs_its_line_only(pipe: Pipe) -> None:
+    """As a name that came from the command line in no encoding at all: JSON has no way to say it."""
+    for client in ("before", "\udcff", "after"):
+        pipe.sink.record(Outcome("exchange", "t", client))
+    await pipe.sink.flush()
+    assert [json.loads(line)["client"] for line in pipe.drain().splitlines()] == ["before", "after"]
+    assert pipe.sink.dropped == 1
+
+
+async def test_a_message_says_escaped_what_cannot_be_encoded(pipe: Pipe) -> None:
+    book = journal(Sink("none"), pipe.sink)
+    book.warn("upstream unix:/tmp/\udcff: gone")
+    await pipe.sink.flush()
+    assert rb"upstream unix:/tmp/\udcff: gone" in pipe.drain()
+
+
 async def test_lines_on_their_way_count_too(pipe: Pipe, nursery: trio.Nursery) -> None:
     """A block that a stalled thread holds is memory as well."""
     sink = pipe.sink
