@@ -6,6 +6,7 @@ dropped and counted, and the count is told as soon as writing goes on.
 """
 
 import os
+import select
 import sys
 import threading
 from collections import deque
@@ -19,6 +20,8 @@ BUFFER: Final = 8 * 1024 * 1024
 EVERY: Final = 0.2
 TOGETHER: Final = 64
 """Records are encoded in one call: so many take 20 us, and a third less than one by one."""
+PATIENCE: Final = 30.0
+"""Seconds that a log which cannot be waited for by writing may take nothing; then its block is lost."""
 
 
 class Sink:
@@ -145,10 +148,21 @@ class Sink:
 
 
 def _write_all(fd: int, block: bytes) -> bool:
+    """Write a block, in a thread; False if the rest of it is lost."""
     view = memoryview(block)
-    try:
-        while view:
+    while view:
+        try:
             view = view[os.write(fd, view) :]
-    except OSError:
-        return False  # a reader that is gone, a full disk: the log is lost, the service is not
+        except BlockingIOError:
+            if not _is_ready(fd):
+                return False
+        except OSError:
+            return False  # a reader that is gone, a full disk: the log is lost, the service is not
     return True
+
+
+def _is_ready(fd: int) -> bool:
+    """Wait until a log takes more whose description somebody else (a supervisor) has made non-blocking."""
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    return bool(poll.poll(PATIENCE * 1000))

@@ -284,3 +284,36 @@ async def test_lines_that_the_disk_refuses_are_counted() -> None:
         sink.write(b"x\n")
     await sink.flush()
     assert sink.dropped == 3
+
+
+async def test_a_pipe_that_somebody_made_non_blocking_is_waited_for(
+    pipe: Pipe, nursery: trio.Nursery
+) -> None:
+    """Whoever shares the description of our stdout may have: supervisors do."""
+    os.set_blocking(pipe.sink._fd, False)
+    for _ in range(300):
+        pipe.sink.write(LINE)
+    nursery.start_soon(pipe.sink.flush)
+    read = b""
+    with trio.move_on_after(5):
+        while len(read) < 300 * len(LINE):
+            await trio.sleep(0.001)
+            read += pipe.drain()
+    assert read == LINE * 300
+    with trio.fail_after(5):
+        while pipe.sink._size:
+            await trio.sleep(0.001)
+    assert pipe.sink.dropped == 0
+
+
+async def test_a_non_blocking_pipe_that_nobody_reads_is_given_up(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sink_module, "PATIENCE", 0.05)
+    os.set_blocking(pipe.sink._fd, False)
+    for _ in range(300):
+        pipe.sink.write(LINE)
+    watch = Watch()
+    await pipe.sink.flush()
+    watch.took(0.04, 3)
+    assert (pipe.sink.dropped, pipe.sink._size) == (300, 0)
