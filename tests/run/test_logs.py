@@ -286,24 +286,20 @@ async def test_lines_that_the_disk_refuses_are_counted() -> None:
     assert sink.dropped == 3
 
 
-async def test_a_pipe_that_somebody_made_non_blocking_is_waited_for(
-    pipe: Pipe, nursery: trio.Nursery
-) -> None:
+async def test_a_pipe_that_somebody_made_non_blocking_is_waited_for(pipe: Pipe) -> None:
     """Whoever shares the description of our stdout may have: supervisors do."""
     os.set_blocking(pipe.sink._fd, False)
     for _ in range(300):
         pipe.sink.write(LINE)
-    nursery.start_soon(pipe.sink.flush)
     read = b""
     with trio.move_on_after(5):
-        while len(read) < 300 * len(LINE):
-            await trio.sleep(0.001)
-            read += pipe.drain()
+        async with trio.open_nursery() as flushing:
+            flushing.start_soon(pipe.sink.flush)
+            while len(read) < 300 * len(LINE):
+                await trio.sleep(0.001)
+                read += pipe.drain()
     assert read == LINE * 300
-    with trio.fail_after(5):
-        while pipe.sink._size:
-            await trio.sleep(0.001)
-    assert pipe.sink.dropped == 0
+    assert (pipe.sink.dropped, pipe.sink._size) == (0, 0)
 
 
 async def test_a_non_blocking_pipe_that_nobody_reads_is_given_up(
