@@ -28,8 +28,9 @@ from shieldproxy.run.demo.count import (
     thread_seconds,
 )
 from shieldproxy.run.demo.crowd import status_if_whole
-from shieldproxy.run.demo.play import fitting, notes
+from shieldproxy.run.demo.play import Playing, fitting, notes
 from shieldproxy.run.demo.show import HEADINGS, WAYS, Screen, State, as_json, line, picture
+from shieldproxy.run.demo.stage import Legacy
 from tests.kit import demotable
 
 PORTS = {5001: "slow head", 5002: "vanishes", 5003: "uploads"}
@@ -132,6 +133,21 @@ def test_lost_is_what_was_written_and_behind_the_proxy_what_did_not_come(straigh
     assert half.rows["uploads"].lost == losses
     assert half.rows[ALL].lost == losses
     assert (half.threads_peak, half.threads_of, half.seconds) == (2, 8, 2.0)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_live_figure_of_lost_is_that_of_the_table(way: str) -> None:
+    """Seen: the last line told of more than the table below it, where the server had not answered."""
+    tries = [*TRIES, Try("slow head", 0.0, 19, 1.0, CUT)]
+    answered = [*ANSWERED, Hold(19, 0.0, 1.0, "slow head", 1)]
+    made = figures(tries, answered, {}, begin=0.0, end=2.0, threads_of=8, straight=way == WAYS[0])
+    playing = Playing(way, 1, Legacy(1), 18.0)
+    playing.crowd.tries.extend(tries)
+    for number, hold in enumerate(answered):
+        playing.holds.note(seen("held", number, hold.begin, hold.port))
+        if hold.answers:
+            playing.holds.note(seen("answered", number, hold.begin, hold.port, "200"))
+    assert playing.state().lost == made.rows[ALL].lost == (1 if way == WAYS[0] else 2)
 
 
 def test_a_row_has_waiting_and_service_of_those_that_ask() -> None:

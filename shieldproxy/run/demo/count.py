@@ -132,9 +132,23 @@ def peak(holds: Iterable[Hold], begin: float, end: float) -> int:
     return most
 
 
-def lost(tries: Iterable[Try], answered: Callable[[Try], bool]) -> int:
-    """Responses that were written, and whose connection ended before the client had them whole."""
-    return sum(one.verdict == CUT and answered(one) for one in tries)
+def lost(tries: Iterable[Try], holds: Iterable[Hold], *, straight: bool) -> Counter[str]:
+    """Responses that were written, and whose connection ended before the client had them whole; by kind.
+
+    Args:
+        tries: of all clients; those that never ask for anything in whole can lose nothing.
+        holds: of the server's threads.
+        straight: whether clients came straight to the server. Then a response counts as lost if the server
+            says that it wrote it. Behind the proxy that cannot be told by the client's port: every connection
+            that ends before the response is whole counts.
+    """
+    ask = {kind.name for kind in KINDS if kind.asks}
+    answered = {hold.port for hold in holds if hold.answers}
+    return Counter(
+        one.kind
+        for one in tries
+        if one.verdict == CUT and one.kind in ask and (not straight or one.port in answered)
+    )
 
 
 def sockets_left(table: str, door: int, kind_at: Callable[[int], str]) -> Counter[str]:
@@ -229,18 +243,15 @@ def figures(
         begin: when the first client came.
         end: when the last one did; threads are averaged from one to the other.
         threads_of: threads that the server has.
-        straight: whether clients came straight to the server. Then a response counts as lost if the server
-            says that it wrote it. Behind the proxy that cannot be told by the client's port: every connection
-            that ends before the response is whole counts.
+        straight: whether clients came straight to the server (see `lost`).
     """
-    answered = {hold.port for hold in holds if hold.answers}
+    losses = lost(tries, holds, straight=straight)
     held = thread_seconds(holds, begin, end)
     seconds = end - begin
     rows = {}
     for kind in KINDS:
         own = [one for one in tries if one.kind == kind.name]
-        losses = lost(own, lambda one: not straight or one.port in answered)
-        rows[kind.name] = row(kind, own, seconds, held[kind.name], losses, left.get(kind.name, 0))
+        rows[kind.name] = row(kind, own, seconds, held[kind.name], losses[kind.name], left.get(kind.name, 0))
     whole = list(rows.values())
     rows[ALL] = Row(
         connections=len(tries),

@@ -11,7 +11,7 @@ from typing import Final
 
 import trio
 
-from shieldproxy.run.demo.count import CUT, GOOD, SERVED, Half, Holds, figures
+from shieldproxy.run.demo.count import GOOD, SERVED, Half, Holds, figures, lost
 from shieldproxy.run.demo.crowd import PATIENCE, Crowd
 from shieldproxy.run.demo.show import WAYS, Screen, State, as_json
 from shieldproxy.run.demo.stage import THREADS, Failed, Legacy, left_at, legacy_server, proxy
@@ -52,7 +52,7 @@ class Playing:
             waiting=sum(one.ended == inf for one in good),
             held=self.holds.now(),
             threads=THREADS,
-            lost=sum(one.verdict == CUT for one in self.crowd.tries),
+            lost=lost(self.crowd.tries, self.holds.all, straight=self.straight).total(),
             sockets=sum(left_at(self.door, self.crowd.kind_at).values()),
         )
 
