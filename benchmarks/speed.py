@@ -80,8 +80,10 @@ def keepalive(stage: Stage, options: Options) -> Part:
     part.bars.append(stall("longest wait, keep-alive", rounds))
     rounds = measure(stage, options, part, FOUR, FEW)
     part.bars.append(against("express lane, 4 connections, x nginx", rounds, EXPRESS, ["nginx"], 3.0))
+    part.bars.append(stall("longest wait, 4 connections", rounds))
     rounds = measure(stage, options, part, CLOSE, ALL)
     part.bars.append(against("new connection for each request, x nginx", rounds, EXPRESS, ["nginx"], 2.2))
+    part.bars.append(stall("longest wait, new connections", rounds))
     return part
 
 
@@ -93,8 +95,10 @@ def large(stage: Stage, options: Options) -> Part:
     part.bars.append(stall("longest wait, 1 MiB responses", rounds))
     rounds = measure(stage, options, part, SMALL_POST, BODIES)
     part.bars.append(against("POST of 1 KiB, x nginx", rounds, EXPRESS, ["nginx"], 2.0))
+    part.bars.append(stall("longest wait, POST of 1 KiB", rounds))
     rounds = measure(stage, options, part, LARGE_POST, BODIES)
     part.bars.append(against("POST of 1 MiB, x the best peer", rounds, EXPRESS, RIVALS, 0.8))
+    part.bars.append(stall("longest wait, POST of 1 MiB", rounds))
     return part
 
 

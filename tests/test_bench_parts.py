@@ -1,9 +1,12 @@
 """The benchmark's parts that set one load against another: what they make of their samples."""
 
+from typing import cast
+
 import pytest
 
-from benchmarks import drip, flood, pairs, product, slowhead, speed
+from benchmarks import drip, flood, load, pairs, product, slowhead, speed
 from benchmarks.model import Part, Sample, longest
+from benchmarks.stage import Options, Stage
 
 
 def test_pairs_change_their_order() -> None:
@@ -68,3 +71,22 @@ def test_the_longest_wait_is_of_the_quiet_runs() -> None:
     assert longest([]) is None
     rounds = {"shieldproxy": [run(51, 0.0), None]}
     assert speed.stall("x", rounds).verdict == "missed"
+
+
+def test_every_load_has_a_bar_for_its_longest_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    loads: list[str] = []
+
+    def measured(
+        stage: object, options: object, part: Part, scenario: load.Scenario, names: object
+    ) -> speed.Rounds:
+        loads.append(scenario.name)
+        part.data[scenario.name] = {"express_share": 1.0}
+        return {product.EXPRESS: [Sample(1, 1, 1, 1, 0.0, 40.0 + len(loads))]}
+
+    monkeypatch.setattr(speed, "measure", measured)
+    stage, options = cast(Stage, None), cast(Options, None)
+    bars = [*speed.keepalive(stage, options).bars, *speed.large(stage, options).bars]
+    waits = [bar for bar in bars if bar.name.startswith("longest wait")]
+    assert [bar.value for bar in waits] == [40.0 + number for number in range(1, len(loads) + 1)]
+    assert {bar.limit for bar in waits} == {50}
+    assert len({bar.name for bar in waits}) == len(loads) == 6
