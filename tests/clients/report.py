@@ -4,8 +4,9 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 from tests.clients.asking import CLIENTS as CROWD
-from tests.clients.model import REFUSAL, REFUSED, Closing, Row
+from tests.clients.model import POST, REFUSAL, REFUSED, Closing, Row
 from tests.clients.servers import LIMIT, ServerRow
+from tests.clients.tools import PIPELINED
 
 TITLE = """# Clients and servers
 
@@ -69,7 +70,7 @@ def _fin(closing: Closing | None, idles: bool = True) -> tuple[str, str]:
 def _upload(row: Row) -> str:
     seen = row.seen.get(REFUSAL)
     if seen is None:
-        return "uploads nothing"
+        return "none is refused" if POST in row.seen else "uploads nothing"
     words = [f"saw {seen.status}" if seen.status else f"an error: {seen.error}"]
     if row.refusal is not None:
         words.append(f"linger {row.refusal.receipt.get('linger', '-')}")
@@ -129,6 +130,13 @@ def findings(rows: Sequence[Row]) -> Iterable[str]:
     yield point(
         f"{len(saw)} of the {len(refused)} that upload saw the 413 that was sent while they uploaded."
     )
+    if any(row.program.name == PIPELINED for row in rows):
+        yield point(
+            f"{PIPELINED}: two POSTs, of 300 and 200 kB, back to back on one connection, the second with "
+            "`Connection: close`; both arrive, and both responses come, whole and in order. curl took HTTP "
+            "pipelining out in 7.65, so its telnet transport sends them: `curl telnet://HOST:PORT`, with the "
+            "two requests as its input."
+        )
     if any(row.program.name == "siege" for row in rows):
         yield point(
             "siege, told to keep connections, takes no notice of `Connection: close`: it asks again on the "

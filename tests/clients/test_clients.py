@@ -10,6 +10,7 @@ from tests.clients.measure import PROGRAMS, measure, measuring
 from tests.clients.model import CLOSED, KEPT, REFUSAL, Program, Row
 from tests.clients.ran import Ran
 from tests.clients.stage import roomy
+from tests.clients.tools import PIPELINED
 from tests.clients.watcher import Watcher
 
 WATCH = 3.0
@@ -18,7 +19,9 @@ LONGEST_FIRST = PROGRAMS[::-1]
 ENDED_WELL = {"fin", "quiet"}
 
 
-IN_TASKS = [each for each in PROGRAMS if each.name in ("curl", "wget", "ab", "requests", "aiohttp", "LWP")]
+IN_TASKS = [
+    each for each in PROGRAMS if each.name in ("curl", PIPELINED, "wget", "ab", "requests", "aiohttp", "LWP")
+]
 """Those that are put through the other lane too: quick, and of every kind."""
 
 Rows = dict[str, Future[Row]]

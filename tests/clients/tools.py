@@ -1,5 +1,6 @@
 """Programs of the command line: curl, wget, ab, siege, lynx, links2, w3m."""
 
+import hashlib
 import re
 import subprocess
 from collections.abc import Callable, Sequence
@@ -71,6 +72,57 @@ def curl_story(*options: str, upload: Sequence[str] = ()) -> Story:
         return found
 
     return story
+
+
+PIPELINED = "curl, pipelined bodies"
+
+
+def _responses(stream: bytes) -> list[tuple[int, bytes]]:
+    """Status and body of each response; what does not belong to one is an error, as is one cut short."""
+    found = []
+    while stream:
+        head, _, rest = stream.partition(b"\r\n\r\n")
+        status = re.match(rb"HTTP/1\.1 (\d{3}) ", head)
+        length = re.search(rb"\r\ncontent-length: (\d+)", head, re.IGNORECASE)
+        if not status or not length or len(rest) < int(length[1]):
+            raise AssertionError(f"{len(stream)} bytes that are no whole response: {stream[:80]!r}")
+        found.append((int(status[1]), rest[: int(length[1])]))
+        stream = rest[int(length[1]) :]
+    return found
+
+
+def curl_pipelining(stage: Stage) -> dict[str, Seen]:
+    """Two POSTs back to back on one connection; the second does not wait for the first's response.
+
+    Curl's own pipelining went with 7.65; as a telnet client it sends its input as it is (0xFF apart, which
+    these bodies do not have) and writes what comes until the other side ends.
+    """
+    bodies = {POST: stage.upload.read_bytes(), CLOSED: b"c" * PAGE}
+    requests = [
+        b"POST /%b HTTP/1.1\r\nHost: %b\r\nContent-Length: %d\r\n%b\r\n%b"
+        % (
+            step.encode(),
+            stage.proxy.address.encode(),
+            len(body),
+            b"Connection: close\r\n" * (step == CLOSED),
+            body,
+        )
+        for step, body in bodies.items()
+    ]
+    done = stage.run([*CURL[:-1], "10", f"telnet://{stage.proxy.address}"], data=b"".join(requests))
+    found = _responses(done.stdout)
+    first = hashlib.sha256(bodies[POST]).hexdigest().encode()
+    if done.returncode or [body for _, body in found] != [first, stage.documents[CLOSED]]:
+        sizes = [(status, len(body)) for status, body in found]
+        raise AssertionError(f"curl ended with {done.returncode}, responses {sizes}: {done.stderr!r}")
+    arrived = [(request.target.decode()[1:], request.body) for request in stage.upstream.requests]
+    if arrived != list(bodies.items()):
+        raise AssertionError(f"to the server came {[(step, len(body)) for step, body in arrived]}")
+    stage.await_log([POST, CLOSED])
+    ports = [line["port"] for line in stage.proxy.lines("exchange")]
+    if ports != ports[:1] * 2:
+        raise AssertionError(f"exchanges on ports {ports}, not two on one")
+    return {step: Seen.of(*each) for step, each in zip(bodies, found, strict=True)}
 
 
 # wget
@@ -190,6 +242,14 @@ PROGRAMS = (
         Needs(["curl"], source="apt install curl"),
         first_line("curl", "-V"),
         curl_story(upload=("-H", "Transfer-Encoding: chunked", "-H", "Expect:")),
+    ),
+    Program(
+        PIPELINED,
+        Needs(["curl"], source="apt install curl"),
+        first_line("curl", "-V"),
+        curl_pipelining,
+        steps=(POST, CLOSED),
+        idles=False,
     ),
     Program("wget", Needs(["wget"], source="apt install wget"), first_line("wget", "-V"), wget),
     Program("ab", Needs(["ab"], source="apt install apache2-utils"), first_line("ab", "-V"), ab, idles=False),
