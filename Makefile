@@ -4,7 +4,7 @@
 # make bench  speed and size beside nginx, haproxy, caddy and apache (BENCH=short for a quick one)
 # make clients   run real clients and servers, and write what they do into docs/clients.md
 # make fuzz   a coverage-guided search in what reads and writes messages (FUZZ_SECONDS=60)
-# make container   build the image and run it, where a Docker engine is (deploy/with-docker make container)
+# make container   build the image and run it; needs a Docker engine (deploy/with-docker make container)
 # make lost   count the responses that each way of closing loses, beside nginx and haproxy (root)
 # make docs   write the generated parts of docs/ anew
 # make lock   refresh requirements-dev.lock
@@ -86,7 +86,7 @@ fuzz: $(VENV)/.fuzz
 	$(PY) -m tests.fuzz $(FUZZ_SECONDS)
 
 container: $(VENV)/.dev
-	$(PY) -m pytest tests/deploy
+	SHIELDPROXY_CONTAINER=1 $(PY) -m pytest tests/deploy
 
 docs: $(VENV)/.run
 	$(PY) -m shieldproxy.configdoc > docs/configuration.md

@@ -2,7 +2,8 @@
 
 A machine may lack a program, a kernel feature or the right to make a namespace; a test then skips and says
 what is missing. With SHIELDPROXY_NO_SKIPS=1, as in .ci/run, the machine is meant to have everything: a skip
-(or an expected failure) is a failure there, but for the few named below.
+(or an expected failure) is a failure there, but for the few named below. With SHIELDPROXY_CONTAINER=1, as in
+make container, those of the container are no exception.
 """
 
 import os
@@ -27,9 +28,12 @@ settings.register_profile(
 settings.load_profile("house")
 
 NO_SKIPS = os.environ.get("SHIELDPROXY_NO_SKIPS", "") not in ("", "0")
+CONTAINER = os.environ.get("SHIELDPROXY_CONTAINER", "") not in ("", "0")
+CONTAINER_TESTS = "tests/deploy/test_container.py"
+FORBIDDEN = f"skips are forbidden here (SHIELDPROXY_{'CONTAINER' if CONTAINER else 'NO_SKIPS'})"
 
 ALLOWED_SKIPS: dict[str, str] = {
-    "tests/deploy/test_container.py": "make container runs it, in an engine that is up for it alone",
+    CONTAINER_TESTS: "make container runs it, in an engine that is up for it alone",
     "tests/clients/test_clients.py::test_client[undici]": "from npm, which Debian has only with 400 packages",
 }
 """Node id, with its parameters or without -> why this test may skip even where skips are forbidden."""
@@ -37,7 +41,17 @@ ALLOWED_SKIPS: dict[str, str] = {
 
 def forbidden(node_id: str) -> bool:
     """Whether a skip of this test counts as a failure here."""
+    if CONTAINER and node_id.partition("::")[0] == CONTAINER_TESTS:
+        return True
     return NO_SKIPS and not {node_id, node_id.partition("[")[0]} & ALLOWED_SKIPS.keys()
+
+
+def whole(config: pytest.Config) -> bool:
+    """Whether this is a run of all tests: no path, no expression, nothing left out, and not a mere list."""
+    options = ("collectonly", "keyword", "markexpr", "deselect", "ignore", "ignore_glob", "lf", "stepwise")
+    return config.args_source is not pytest.Config.ArgsSource.ARGS and not any(
+        config.getoption(name, None) for name in options
+    )
 
 
 def skip_text(longrepr: object) -> str:
@@ -54,7 +68,7 @@ def pytest_runtest_makereport(
     if report.skipped and forbidden(item.nodeid):
         why = getattr(report, "wasxfail", "") or skip_text(report.longrepr)
         report.outcome = "failed"
-        report.longrepr = f"skips are forbidden here (SHIELDPROXY_NO_SKIPS): {why}"
+        report.longrepr = f"{FORBIDDEN}: {why}"
     return report
 
 
@@ -67,7 +81,7 @@ def pytest_make_collect_report(
     if report.skipped and forbidden(collector.nodeid):
         why = skip_text(report.longrepr)
         report.outcome = "failed"
-        report.longrepr = f"skips are forbidden here (SHIELDPROXY_NO_SKIPS): {why}"
+        report.longrepr = f"{FORBIDDEN}: {why}"
     return report
 
 
@@ -93,7 +107,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["close_wait"] = TOTALS.as_dict()
         return
-    if exitstatus == 0 and (TOTALS.red or (NO_SKIPS and RAN.too_few())):
+    if exitstatus == 0 and (TOTALS.red or (NO_SKIPS and RAN.too_few(whole(session.config)))):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if (
         exitstatus == 0
@@ -110,14 +124,15 @@ def pytest_testnodedown(node: Any, error: object | None) -> None:
     TOTALS.add(getattr(node, "workeroutput", {}).get("close_wait", Totals().as_dict()))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Two counts, equal when all is well."""
     if PASSED:
         terminalreporter.write_line(
             f"express lane: {PASSED['express']} passed; task lane: {PASSED['task']} passed"
         )
-    if RAN.seen:
-        short = f"; too few: {'; '.join(RAN.too_few())}" if RAN.too_few() else ""
+    too_few = RAN.too_few(NO_SKIPS and whole(config))
+    if RAN.seen or too_few:
+        short = f"; too few: {'; '.join(too_few)}" if too_few else ""
         terminalreporter.write_line(f"{RAN}{short}")
     if TOTALS.proxies:
         terminalreporter.write_line(str(TOTALS))

@@ -131,3 +131,68 @@ def test_a_module_that_skips_itself_fails_too(tmp_path: Path) -> None:
     )
     assert ran.returncode != 0
     assert "no_such_module_here" in ran.stdout
+
+
+@pytest.mark.parametrize(("variable", "status"), [("", 0), ("1", 1)])
+@pytest.mark.parametrize("module", [False, True])
+def test_make_container_is_not_green_without_the_container(
+    tmp_path: Path, variable: str, status: int, module: bool
+) -> None:
+    skip = "import pytest\n\n"
+    if module:
+        skip += 'pytest.skip("no engine", allow_module_level=True)\n'
+    else:
+        skip += 'def test_s():\n    pytest.skip("no engine")\n'
+    tree = {
+        "conftest.py": (house.ROOT / "tests" / "conftest.py").read_text(),
+        "tests/deploy/test_container.py": skip,
+        "tests/deploy/test_files.py": "def test_s():\n    pass\n",
+        "pytest.ini": "[pytest]\n",
+    }
+    environment = {"SHIELDPROXY_NO_SKIPS": "1" if module else "0", "SHIELDPROXY_CONTAINER": variable}
+    ran = quick_run(plant(tmp_path, tree), environment, "tests/deploy")
+    assert (ran.returncode != 0) == (status != 0), ran.stdout + ran.stderr
+    assert "no engine" in ran.stdout or status == 0
+    assert ran.stdout.count("SHIELDPROXY_CONTAINER") > 0 or status == 0
+
+
+def test_make_container_asks_for_it() -> None:
+    makefile = (house.ROOT / "Makefile").read_text()
+    assert "SHIELDPROXY_CONTAINER=1 $(PY) -m pytest tests/deploy\n" in makefile
+
+
+@pytest.mark.parametrize(
+    ("variable", "words", "status"),
+    [
+        ("1", (), 1),
+        ("0", (), 0),
+        ("1", ("test_s.py",), 0),
+        ("1", ("-k", "test_s"), 0),
+        ("1", ("--collect-only",), 0),
+    ],
+)
+@pytest.mark.parametrize("testpaths", ["", "testpaths = ."])
+def test_a_whole_run_without_real_programs_is_red(
+    tmp_path: Path, variable: str, words: tuple[str, ...], status: int, testpaths: str
+) -> None:
+    tree = {
+        "conftest.py": (house.ROOT / "tests" / "conftest.py").read_text(),
+        "test_s.py": "def test_s():\n    pass\n",
+        "pytest.ini": f"[pytest]\n{testpaths}\n",
+    }
+    ran = quick_run(plant(tmp_path, tree), {"SHIELDPROXY_NO_SKIPS": variable}, *words)
+    assert ran.returncode == status, ran.stdout + ran.stderr
+    assert ("too few: 0 clients" in ran.stdout) == bool(status)
+
+
+def quick_run(root: Path, environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    """Pytest in a planted tree, with an environment of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "pytest.ini", *words],
+        cwd=root,
+        env={**environment, "PATH": "", "PYTHONPATH": str(house.ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )

@@ -106,3 +106,12 @@ def test_too_few_programs_are_noticed() -> None:
     assert ran.too_few() == ["13 clients, 14 at least", "no Chromium"]
     ran.note("tests/clients/test_clients.py::test_client[Chromium]", True)
     assert ran.too_few() == []
+
+
+def test_a_whole_run_must_have_seen_programs() -> None:
+    ran = Ran()
+    assert ran.too_few() == []
+    assert ran.too_few(whole=True) == ["0 clients, 14 at least", "0 servers, 4 at least", "no Chromium"]
+    ran.note("tests/clients/test_clients.py::test_client[wget]", True)
+    assert ran.too_few() == []
+    assert ran.too_few(whole=True)[0] == "1 clients, 14 at least"
