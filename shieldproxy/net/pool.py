@@ -16,6 +16,8 @@ from functools import partial
 from math import inf
 from typing import Any, Final, Protocol
 
+import trio
+
 from shieldproxy.core.address import Address
 from shieldproxy.core.upstreams import UpstreamSpec
 from shieldproxy.net.lobby import READS_A_TURN, Lobby
@@ -36,6 +38,7 @@ class Server:
 
     __slots__ = (
         "address",
+        "asking",
         "avoid_until",
         "group",
         "idle",
@@ -55,6 +58,8 @@ class Server:
         """Connections in any state, and places granted for one."""
         self.leased = 0
         self.avoid_until = -inf
+        self.asking = trio.Lock()
+        """Held while its name is looked up."""
         self.resolved: tuple[tuple[int, Any], ...] = ()
         self.resolved_until = -inf
 

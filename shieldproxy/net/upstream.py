@@ -74,17 +74,22 @@ async def _addresses(lobby: Lobby, server: Server, deadline: float) -> tuple[tup
     now = lobby.clock()
     if now >= server.resolved_until:
         with trio.move_on_after(max(0.0, deadline - now)):
-            try:
-                found = await trio.socket.getaddrinfo(
-                    address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
-                )
-            except OSError as exc:
-                raise ConnectFailed("unresolved", f"{address.host}: {exc.strerror or exc}") from exc
-            server.resolved = tuple((family, sockaddr) for family, _, _, _, sockaddr in found)
-            server.resolved_until = lobby.clock() + KEEP_NAME
+            async with server.asking:  # one look-up for all: it holds a thread while nobody answers
+                if lobby.clock() >= server.resolved_until:
+                    await _resolve(lobby, server)
             return server.resolved
         raise ConnectFailed("timeout", f"{address.host}: no answer to the look-up of the name")
     return server.resolved
+
+
+async def _resolve(lobby: Lobby, server: Server) -> None:
+    host, port = server.address.host, server.address.port
+    try:
+        found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    except OSError as exc:
+        raise ConnectFailed("unresolved", f"{host}: {exc.strerror or exc}") from exc
+    server.resolved = tuple((family, sockaddr) for family, _, _, _, sockaddr in found)
+    server.resolved_until = lobby.clock() + KEEP_NAME
 
 
 async def _connect_one(

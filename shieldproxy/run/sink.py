@@ -46,6 +46,8 @@ class Sink:
         self._waiting: deque[tuple[bytes, int]] = deque()
         """Blocks that no thread has begun to write, and how many lines each has."""
         self._turn = threading.Lock()
+        self._threads = trio.CapacityLimiter(2)
+        """Its own: names that nobody resolves may hold all of those that trio shares."""
         self._fd = self._open()
 
     def _open(self) -> int:
@@ -117,7 +119,9 @@ class Sink:
             self._lines.clear()
             self._count = 0
         if self._waiting or self._turn.locked():
-            written, lost = await trio.to_thread.run_sync(self._write_waiting, abandon_on_cancel=True)
+            written, lost = await trio.to_thread.run_sync(
+                self._write_waiting, abandon_on_cancel=True, limiter=self._threads
+            )
             self._size -= written
             self.dropped += lost
 
