@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import speed
+from benchmarks.performance import BEGIN, END, PAGE
+
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
 README = (ROOT / "README.md").read_text()
@@ -57,6 +60,18 @@ def test_commands_of_the_readme_have_help(command: str) -> None:
     )
     assert ran.returncode == 0
     assert "CONFIG" in ran.stdout
+
+
+def test_the_page_of_speed_is_filled_in() -> None:
+    """Nothing is left to be written, and between its marks stand the tables of a whole run."""
+    page = PAGE.read_text()
+    assert re.findall(r"\b(?:PROFILE|LEFT)\b", page) == []
+    [tables] = re.findall(f"{re.escape(BEGIN)}(.*){re.escape(END)}", page, re.DOTALL)
+    assert "Made at commit" in tables
+    for part in tables.split("\n### "):
+        lines = [line for line in part.splitlines() if line.startswith("|")]
+        assert len(lines) > 2, part  # a heading, a rule, and figures
+    assert all(title in tables for title in (speed.KEEPALIVE.title, speed.LARGE_POST.title))
 
 
 def test_the_lock_holds_every_declared_dependency() -> None:
