@@ -9,13 +9,15 @@ from shieldproxy.net.lobby import Lobby
 
 
 class Bell:
-    """One task's waiting place, with a deadline of the lobby's wheel. Not shared between tasks."""
+    """One task's waiting place, with a deadline of the lobby's wheel. Not shared between tasks.
 
-    __slots__ = ("_abort", "_lobby", "_rung", "_task", "due", "slot")
+    It holds nothing that holds it: the collector comes seldom, and would have to find each that is done.
+    """
+
+    __slots__ = ("_lobby", "_rung", "_task", "due", "slot")
 
     def __init__(self, lobby: Lobby) -> None:
         self._lobby = lobby
-        self._abort = self._aborted
         self._task: trio.lowlevel.Task | None = None
         self._rung = False
         self.due = inf
@@ -45,7 +47,7 @@ class Bell:
         if due <= self.slot:
             self._lobby.arm(self, due)
         self._task = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._abort)
+        await trio.lowlevel.wait_task_rescheduled(self._aborted)
         self.due = inf
         return self._rung
 

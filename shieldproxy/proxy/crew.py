@@ -18,20 +18,22 @@ KEPT: Final = 128
 
 
 class Hand:
-    """One task: free, parked or at work."""
+    """One task: free, parked or at work. Like its bell it holds nothing that holds it, once it has left."""
 
-    __slots__ = ("abort", "bell", "job", "task")
+    __slots__ = ("_parked", "bell", "job", "task")
 
     def __init__(self, bell: Bell, parked: "list[Hand]") -> None:
-        def abort(_: object) -> trio.lowlevel.Abort:
-            parked.remove(self)
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        self.abort = abort
+        self._parked = parked
         self.bell = bell
         self.job: tuple[Exchange, exchange.Ending | None] | None = None
         self.task: trio.lowlevel.Task | None = None
         """While it is parked."""
+
+    def leave(self, _: object) -> trio.lowlevel.Abort:
+        """Trio's call when the task is cancelled while it is parked."""
+        self._parked.remove(self)
+        self.task = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
 
 class Crew:
@@ -65,5 +67,5 @@ class Crew:
             if len(self._parked) < KEPT:
                 hand.task = trio.lowlevel.current_task()
                 self._parked.append(hand)
-                await trio.lowlevel.wait_task_rescheduled(hand.abort)
+                await trio.lowlevel.wait_task_rescheduled(hand.leave)
         hand.bell.put_away()
