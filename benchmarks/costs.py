@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.browser import browser_head
 from benchmarks.model import Grid, Part, number
 from benchmarks.product import KNOWN_CLIENTS
 from benchmarks.stage import Options, Stage
@@ -43,16 +44,7 @@ servers = ["127.0.0.1:9"]
 [[route]]
 upstream = "legacy"
 """
-REQUEST = (
-    "GET /app/page%d?id=%d&q=abc HTTP/1.1\r\nHost: legacy.example\r\nConnection: keep-alive\r\n"
-    'sec-ch-ua: "Chromium";v="126", "Not:A-Brand";v="8"\r\nsec-ch-ua-mobile: ?0\r\n'
-    "Upgrade-Insecure-Requests: 1\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, "
-    "like Gecko) Chrome/126.0.0.0 Safari/537.36\r\nAccept: text/html,application/xhtml+xml,application/xml;"
-    "q=0.9,image/avif,image/webp,*/*;q=0.8\r\nSec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: navigate\r\n"
-    "Accept-Encoding: gzip, deflate, br\r\nAccept-Language: en-US,en;q=0.9\r\n"
-    "Cookie: session=0123456789abcdef0123456789abcd%d; theme=dark\r\n\r\n"
-)
-REQUESTS = [(REQUEST % (n % 17, n, n)).encode() for n in range(BATCH)]
+REQUESTS = [browser_head(number).encode() for number in range(BATCH)]
 RESPONSE = (
     b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Sun, 22 Nov 2026 12:19:44 GMT\r\n"
     b"Content-Type: text/plain\r\nContent-Length: 1024\r\nConnection: keep-alive\r\n\r\n" + b"x" * 1024

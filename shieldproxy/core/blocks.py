@@ -1,9 +1,9 @@
 """Heads whose fields came before, remembered as one block of bytes.
 
-A browser sends the same fields with request after request; what changes is the target and the cookie. A
-server sends the same fields with page after page; what changes is the length, and once a second the date. So
-the head without that one line is looked up as a whole, byte for byte: one look-up in place of one for each
-line, and what goes on is ready as one block too.
+A browser sends the same fields with request after request; what changes is the target, the cookie and the
+page it comes from. A server sends the same fields with page after page; what changes is the length, and once
+a second the date. So the head without those lines is looked up as a whole, byte for byte: one look-up in
+place of one for each line, and what goes on is ready as one block too.
 
 Only what has nothing special is kept: no line that has to be read each time (a request's length, a coding,
 Expect, forwarding fields), no secret, and no line that had not come before by itself. A block is kept by head
@@ -12,6 +12,8 @@ It is bounded in entries and in bytes an entry, and forgets all when full: what 
 """
 
 from typing import Final, Generic, TypeVar
+
+from shieldproxy.core.request import RequestHead
 
 Meaning = TypeVar("Meaning")
 
@@ -42,8 +44,8 @@ class KnownBlocks(Generic[Meaning]):
         return len(self.all)
 
 
-RequestBlock = tuple[int, bytes, bytes, int, bytes, bytes, bool]
-"""Where the cookie was cut out; what goes on before and behind it; fields, host, User-Agent, persistence."""
+RequestBlock = tuple[int, int, bytes, bytes, bytes, int, bytes, bytes, bool]
+"""Where two lines were cut out, what goes on around them; then fields, host, User-Agent, persistence."""
 ResponseBlock = tuple[int, bytes, list[bytes], bytes, bool, bool]
 """Status, phrase, the lines and the whole head that go on (up to the length), persistence, whether dated."""
 
@@ -52,3 +54,39 @@ RESPONSE_BLOCKS: Final = KnownBlocks[ResponseBlock]()
 
 VIA_LINES: Final = (b"Via: 1.0 shieldproxy", b"Via: 1.1 shieldproxy")
 """By the minor version that the message came in (RFC 9110 section 7.6.3)."""
+
+
+def without_changing(data: bytes, start: int, end: int) -> tuple[bytes, int, bytes, int, bytes]:
+    """Cut out the lines that differ from request to request: Referer and Cookie.
+
+    Returns the other lines as they stand in ``data[start:end]``; where the first was cut out and the line (-3
+    and nothing if there was one only); how far behind it the second was, and the line.
+    """
+    at, then = data.find(b"\r\nReferer: ", start - 2, end), data.find(b"\r\nCookie: ", start - 2, end)
+    if then < at:
+        at, then = then, at
+    if then < 0:
+        return data[start:end], -3, b"", -3, b""
+    stop = data.find(b"\r\n", then + 2)
+    second = data[then + 2 : stop]
+    if at < 0:
+        return data[start:then] + data[stop:end], -3, b"", then - start, second
+    middle = data.find(b"\r\n", at + 2)
+    block = data[start:at] + data[middle:then] + data[stop:end]
+    return block, at - start, data[at + 2 : middle], then - middle, second
+
+
+def keep_request(block: bytes, one: int, first: bytes, two: int, second: bytes, head: RequestHead) -> None:
+    """Remember what the lines of a head mean, all but those that differ from request to request."""
+    lines = head.lines
+    before, between, behind = b"", b"\r\n".join(lines), b""
+    if second:
+        index = lines.index(second)
+        behind = b"".join([b"\r\n" + line for line in lines[index + 1 :]])
+        other = lines.index(first) if first else -1
+        between = b"".join([line + b"\r\n" for line in lines[other + 1 : index]])
+        if first:
+            between = b"\r\n" + between
+            before = b"".join([line + b"\r\n" for line in lines[:other]])
+    meaning = (head.count, head.host, head.user_agent, head.persistent)
+    REQUEST_BLOCKS.keep(block, (one, two, before, between, behind, *meaning))

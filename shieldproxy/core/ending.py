@@ -26,7 +26,7 @@ def end_of_head(buf: bytes | bytearray, start: int) -> int:
             return end + 4
     # The earlier of LF LF and LF CR LF.
     mixed = buf.find(b"\n\r\n", start)
-    bare = buf.find(b"\n\n", start, mixed if mixed >= 0 else len(buf))
+    bare = buf.find(b"\n\n", start, mixed + 1 if mixed >= 0 else len(buf))
     if bare >= 0:
         return bare + 2
     return mixed + 3 if mixed >= 0 else -1

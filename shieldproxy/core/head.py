@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from shieldproxy.core import fields
-from shieldproxy.core.blocks import REQUEST_BLOCKS
+from shieldproxy.core.blocks import REQUEST_BLOCKS, keep_request, without_changing
 from shieldproxy.core.diagnose import (
     BARE_LF,
     FOLDS,
@@ -58,7 +58,7 @@ __all__ = [
 _plain: Final = re.compile(
     rb"(" + fields.TOKEN + rb") ((/[!-\"$->@-~]*+)(?:\?[!-\"$-~]*+)?+) HTTP/1\.([01])\r\n"
 ).match
-_cookie: Final = re.compile(fields.VALUE).fullmatch
+_value: Final = re.compile(fields.VALUE).fullmatch
 _known_block: Final = REQUEST_BLOCKS.get
 
 # Past this many passages through a shieldproxy, a request is going round in circles (RFC 9110 section 7.6).
@@ -76,17 +76,19 @@ def read_request(data: bytes, end: int) -> RequestHead | Fault:
         if method == b"CONNECT" or method == b"TRACE":  # noqa: PLR1714 - a set costs twice as much here
             return _refused_method(method)
         start = match.end()
-        at = data.find(b"\r\nCookie: ", start - 2, end)
-        if at < 0:
-            block, cookie, cut = data[start : end - 4], b"", -3
-        else:
-            stop = data.find(b"\r\n", at + 2)
-            block, cookie, cut = data[start:at] + data[stop : end - 4], data[at + 2 : stop], at - start
+        block, one, first, two, second = without_changing(data, start, end - 4)
         known = _known_block(block)
-        if known is not None and known[0] == cut and minor == b"1" and _cookie(cookie):
+        if (
+            known is not None
+            and known[0] == one
+            and known[1] == two
+            and minor == b"1"
+            and _value(second)
+            and _value(first)
+        ):
             head = RequestHead(method, target, path, 1, None, end)
-            _, before, behind, head.count, head.host, head.user_agent, head.persistent = known
-            head.block = before + cookie + behind
+            _, _, before, between, behind, head.count, head.host, head.user_agent, head.persistent = known
+            head.block = before + first + between + second + behind
             return head
         lines = data[start : end - 4].split(b"\r\n")
         try:
@@ -94,21 +96,11 @@ def read_request(data: bytes, end: int) -> RequestHead | Fault:
         except OddLine:
             pass
         else:
-            if isinstance(read, RequestHead) and read.news == (at >= 0) and read.minor:
-                _keep_block(block, cut, cookie, read)
+            if isinstance(read, RequestHead) and read.news == bool(first) + bool(second) and read.minor:
+                keep_request(block, one, first, two, second, read)
             return read
     data = bytes(data[:end])
     return _read_slowly(data[: end_of_head(data, 0)])
-
-
-def _keep_block(block: bytes, cut: int, cookie: bytes, head: RequestHead) -> None:
-    """Remember what the lines of a head mean, all but its cookie."""
-    before, behind = b"\r\n".join(head.lines), b""
-    if cookie:
-        index = head.lines.index(cookie)
-        before = b"".join([line + b"\r\n" for line in head.lines[:index]])
-        behind = b"".join([b"\r\n" + line for line in head.lines[index + 1 :]])
-    REQUEST_BLOCKS.keep(block, (cut, before, behind, head.count, head.host, head.user_agent, head.persistent))
 
 
 def _refused_method(method: bytes) -> Fault:

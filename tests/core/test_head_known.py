@@ -55,28 +55,39 @@ COOKIES = st.sampled_from(
         *[b"Cookie: a\x00b", b"Cookie: a\rb", b"Cookie: a\nb"],
     ]
 )
+REFERERS = st.sampled_from(
+    [
+        *[b"", b"", b"Referer: /a", b"Referer: http://b.example/c?d", b"referer: low"],
+        b"Referer: a\x01",
+        b"Referer: ",
+    ]
+)
 OTHERS = st.sampled_from(
     [b"Host: a.example", b"Host: b", b"A: b", b"User-Agent: c/1", b"Connection: close", b"Connection: A"]
 )
-TURNS = st.tuples(COOKIES, st.integers(0, 4), st.sampled_from([b"0", b"1", b"1"]))
+TURNS = st.tuples(
+    COOKIES, st.integers(0, 4), REFERERS, st.integers(0, 5), st.sampled_from([b"0", b"1", b"1"])
+)
 
 
 @given(st.lists(OTHERS, max_size=4), st.lists(TURNS, min_size=4, max_size=8))
-@example([b"Host: b", b"A: b"], [(b"Cookie: a=1", 1, b"1"), (b"Cookie: b=2", 1, b"1"), (b"", 0, b"1")])
 @example(
-    [b"Host: b", b"A: b"], [(b"Cookie: a=1", 0, b"1"), (b"Cookie: b=2", 0, b"1"), (b"Cookie: ", 1, b"1")]
+    [b"Host: b", b"A: b"],
+    [(b"Cookie: a=1", 1, b"", 0, b"1"), (b"Cookie: b=2", 1, b"", 0, b"1"), (b"", 0, b"", 0, b"1")],
 )
+@example([b"Host: b", b"A: b"], [(b"Cookie: a=1", 0, b"Referer: /a", n, b"1") for n in (1, 1, 1, 2, 0, 0, 3)])
 def test_a_known_block_says_what_its_lines_say(
-    lines: list[bytes], turns: list[tuple[bytes, int, bytes]]
+    lines: list[bytes], turns: list[tuple[bytes, int, bytes, int, bytes]]
 ) -> None:
     """The same lines again and again, with the cookie here or there, well-formed or not."""
     readings = []
     for known in (True, False):
         forget()
-        for cookie, place, minor in turns:
+        for cookie, place, referer, other, minor in turns:
             if not known:
                 forget()
             mine = lines[:place] + ([cookie] if cookie else []) + lines[place:]
+            mine = mine[:other] + ([referer] if referer else []) + mine[other:]
             data = b"GET /p HTTP/1.%b\r\n%b\r\n" % (minor, b"".join(line + b"\r\n" for line in mine))
             head, _ = read(data)
             event("known" if isinstance(head, RequestHead) and head.block else "not known")
@@ -115,12 +126,18 @@ def test_blocks_are_kept_at_the_second_sight_within_bounds_and_secrets_never() -
     known = blocks.REQUEST_BLOCKS
     head = b"GET /%d HTTP/1.1\r\nHost: a\r\n%bX: %d\r\n\r\n"
     forget()
-    for line in (b"Authorization: secret", b"Referer: /x", b"Content-Length: 0", b"TE: x", b"Connection: x"):
+    for line in (
+        b"Authorization: secret",
+        b"If-None-Match: x",
+        b"Content-Length: 0",
+        b"TE: x",
+        b"Connection: x",
+    ):
         for n in range(4):
             see(head % (n, line + b"\r\n", 1))
     assert not known.all
     for n in range(3):
-        see(head % (n, b"Cookie: %d\r\n" % n, 2))
+        see(head % (n, b"Referer: /%d\r\nCookie: %d\r\n" % (n, n), 2))
         assert len(known) == (n > 0)
     for n in range(3 * known.ROOM):
         see(head % (n, b"", n))

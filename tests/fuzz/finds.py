@@ -33,4 +33,8 @@ FINDS: list[Find] = [
         "dripped request", 90, b"POST / HTTP/1.0\nContent-Length: 5\n\n1\r\n\r\n",
         "bare LFs accepted: CRLF CRLF in the body was taken for the end of the head, if all came at once",
     ),
+    Find(
+        "dripped request", 76, b"T /a HTTP/1.1\nHost: tple\n\n\r\n",
+        "LF LF CR LF: the second blank line was taken for the head's end, if both came at once",
+    ),
 ]  # fmt: skip
