@@ -33,7 +33,7 @@ def main() -> None:
     """A reverse proxy that shields old HTTP servers from their clients' connections."""
 
 
-@main.command()
+@main.command(short_help="Serve, by CONFIG or --listen and --to.")
 @click.argument("config", required=False, metavar="[CONFIG]")
 @click.option("--listen", multiple=True, metavar="ADDR", help="Instead of CONFIG: where clients come in.")
 @click.option("--to", multiple=True, metavar="ADDR", help="Instead of CONFIG: the server behind it.")
@@ -59,7 +59,7 @@ def run(config: str | None, listen: tuple[str, ...], to: tuple[str, ...]) -> Non
     click.get_current_context().exit(status)
 
 
-@main.command()
+@main.command(short_help="Say what is wrong with a configuration.")
 @click.argument("config")
 def check(config: str) -> None:
     """Read CONFIG and say what is wrong with it, each fault on a line; exit 2 if there is any."""
@@ -70,7 +70,7 @@ def check(config: str) -> None:
         click.echo(f"  {name:<10} {text}")
 
 
-@main.command()
+@main.command(short_help="Show which rules match a request.")
 @click.argument("config")
 @click.option("--user-agent", default="", metavar="UA", help="The User-Agent field; without it: none.")
 @click.option(

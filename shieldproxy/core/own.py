@@ -10,7 +10,10 @@ from typing import Final
 ALLOW: Final = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 """Methods that are served whatever the resource: the Allow of a 405 and of our own answer to OPTIONS."""
 
-_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
+_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus} | {
+    413: "Content Too Large",  # Python knows the names of RFC 2616
+    414: "URI Too Long",
+}
 
 # RFC 9209 section 2.3. Reasons that are not here take the type of their status.
 _ERRORS: Final = {

@@ -106,6 +106,7 @@ class Clients:
         if buf[0] in b"\r\n":
             blank = skip_blank(buf)
             if blank > BLANKS:
+                rec.buf = buf
                 self._on_fault(rec, 400, "blank-lines")
                 return
             if blank:
@@ -117,6 +118,7 @@ class Clients:
         end = end_of_head(buf, start)
         limit = rec.policy.limits.head
         if end > limit or (end < 0 and len(buf) > limit):
+            rec.buf = buf
             self._on_fault(rec, *_too_large(buf, limit))
         elif end >= 0:
             self._on_head(rec, bytes(buf), end)

@@ -66,7 +66,7 @@ class Desk:
             self.refuse(ex, 431, "head", "user-agent-long")
             return False
         verdict = house.rules.decide(
-            ex.client, head.method, head.path, head.host, head.minor, agent, ex.started
+            ex.client, head.method, head.path, head.host, head.minor, agent, self._lobby.now
         )
         ex.verdict = verdict
         ex.policy = rec.policy = policy = verdict.policy

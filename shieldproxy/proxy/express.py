@@ -41,9 +41,13 @@ class Express(Desk):
         """Serve the request whose head is ``data[:end]``; what follows it is its body and later requests."""
         house, lobby = self._house, self._lobby
         now = lobby.now
+        began = rec.since
         ex = self._open(rec, now)
+        if rec.buf:
+            ex.started = began  # a head in pieces began with its first byte
         head = read_request(data, end)
         if isinstance(head, Fault):
+            ex.request = data[:end]  # for the books: what was refused
             self.refuse(ex, head.status, "head", head.reason, head.detail)
             return
         ex.head = head

@@ -110,5 +110,5 @@ class Relay:
                     self._pace.client_out = now
                 self._acked = kernel.bytes_acked
         taken = kernel.bytes_acked - ex.rec.sent if kernel is not None else 0
-        if now >= stalled_at(self._pace.client_out, ex.started, taken, timeouts):
+        if now >= stalled_at(self._pace.client_out, ex.rec.since, taken, timeouts):
             raise Ended("client", "relay", "send-idle")

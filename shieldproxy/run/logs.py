@@ -89,7 +89,7 @@ class Journal:
             self._moment_stamp = self._now()
         if head is NO_HEAD:
             method = target = host = version = agent = ""
-            bytes_in = len(rec.buf)
+            bytes_in = len(rec.buf) or len(ex.request)
         else:
             texts = self._texts
             method = texts[head.method]

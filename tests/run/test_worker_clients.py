@@ -63,3 +63,22 @@ async def test_a_thousand_of_them_are_no_task(
                 sock.send(b"y")
             await trio.testing.wait_all_tasks_blocked(0.02)
             assert tasks() <= before + KEPT
+
+
+async def test_a_refused_head_is_counted_whole_and_from_its_first_byte(
+    server: Upstream, tmp_path: Path
+) -> None:
+    async with running(plan(server, tmp_path)) as house:
+        bad = b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n"
+        large = b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 40_000 + b"\r\n\r\n"
+        at_once, dripped, long = house.connect(bad), house.connect(bad[:9]), house.connect(large)
+        await trio.sleep(0.4)
+        dripped.send(bad[9:])
+        for client, status in ((at_once, b"400"), (dripped, b"400"), (long, b"431")):
+            assert (await house.some(client)).split(b" ")[1] == status
+        (first,), (second,), (third,) = [
+            await house.lines("exchange", sock) for sock in (at_once, dripped, long)
+        ]
+    assert [line["in"] for line in (first, second)] == [len(bad)] * 2
+    assert third["in"] > 32 * 1024
+    assert first.get("seconds", 0.0) < 0.3 < second["seconds"] < 3
