@@ -100,6 +100,9 @@ class Clients:
             buf = bytearray(buf)
             rec.buf = buf
         buf += data
+        if b"\n" not in data and buf[0] > 32 and len(buf) <= rec.policy.limits.head:
+            self._read_on(rec)  # a piece without a line's end ends no head
+            return
         self._look_for_head(rec, buf, max(0, seen - 3))
 
     def _look_for_head(self, rec: Downstream, buf: bytes | bytearray, start: int) -> None:

@@ -49,6 +49,15 @@ _BOTH_CLOSED: Final = frozenset({CLOSE, TIME_WAIT})
 Receive = Callable[[Downstream, str, bool | None, int], None]
 
 
+Why = tuple[str, str, str]
+_whys: dict[Why, Why] = {}
+
+
+def _shared(why: Why) -> Why:
+    """The same object for the same words, of which there are few (docs/log.md)."""
+    return _whys.setdefault(why, why)
+
+
 class Closer:
     """Ends clients' connections.
 
@@ -82,7 +91,7 @@ class Closer:
         if rec.fd < 0:
             return
         self._size = size
-        rec.why = (by, phase, reason)
+        rec.why = _shared((by, phase, reason))
         if rec.latch & ERROR:
             self._apply(rec, Event.PEER_RESET)
         else:
@@ -93,7 +102,7 @@ class Closer:
         if rec.fd < 0:
             return
         if rec.state is not State.LINGER:
-            rec.why = (by, phase, reason)
+            rec.why = _shared((by, phase, reason))
         self._apply(rec, event)
 
     def _apply(self, rec: Downstream, event: Event) -> None:

@@ -10,6 +10,7 @@ import socket
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from sys import intern
 from typing import Final
 
 from shieldproxy.core.address import Address
@@ -135,7 +136,7 @@ class Listener:
                 if door.unix:
                     welcome(client, "unknown", 0, door)
                 else:
-                    welcome(client, peer[0], peer[1], door)
+                    welcome(client, intern(peer[0]), peer[1], door)  # many of one address share its text
             except BaseException:
                 client.close()
                 raise
