@@ -87,7 +87,8 @@ class Workshop:
         self.clients = Clients(self.lobby, closer, accepted, self.express.begin, self.express.fault)
         self.house.go_on = self.clients.go_on
         door = Door("127.0.0.1:8080", socket.socket())
-        self.client = self.clients.welcome(Puppet(REQUESTS[0]), "127.0.0.1", 5555, door)
+        self.browser = Puppet(REQUESTS[0])
+        self.client = self.clients.welcome(self.browser, "127.0.0.1", 5555, door)
         self.group = self.house.groups["legacy"]
         server = self.group.servers[0]
         self.up = Upstream(Puppet(RESPONSE), self.group.on_pooled, self.group.on_pool_due, server, 0.0)
@@ -100,7 +101,7 @@ class Workshop:
     def exchange(self) -> None:
         """One request of the client, and its answer."""
         self.turn += 1
-        self.client.sock.data = REQUESTS[self.turn % BATCH]  # type: ignore[attr-defined]
+        self.browser.data = REQUESTS[self.turn % BATCH]
         self.client.on_event(self.client, 1)
         self.up.on_event(self.up, 1)
 

@@ -92,3 +92,4 @@ class RequestHead:
     @lines.setter
     def lines(self, lines: list[bytes]) -> None:
         self._lines = lines
+        self.block = b""

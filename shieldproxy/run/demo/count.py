@@ -7,7 +7,7 @@ Three witnesses, and no figure has another source:
 """
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
@@ -109,13 +109,13 @@ class Holds:
         return sum(hold.end == inf for hold in self._book.values())
 
 
-def thread_seconds(holds: Iterable[Hold], begin: float, end: float) -> Counter[str]:
+def thread_seconds(holds: Iterable[Hold], begin: float, end: float) -> defaultdict[str, float]:
     """Seconds of threads that each kind held between two moments."""
-    total: Counter[str] = Counter()
+    total: defaultdict[str, float] = defaultdict(float)
     for hold in holds:
         inside = min(hold.end, end) - max(hold.begin, begin)
         if inside > 0:
-            total[hold.kind] += inside  # type: ignore[assignment]
+            total[hold.kind] += inside
     return total
 
 
