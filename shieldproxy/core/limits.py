@@ -21,11 +21,13 @@ class Timeouts:
     body_idle: float = 15.0
     """Between two reads of a request body."""
     body_min_rate: float = 500.0
-    """Bytes a second of a request body (not honoured yet)."""
+    """Bytes a second of a request body, averaged from its start, after a grace; 0 is "off"."""
+    body_total: float = 3600.0
+    """A request body as a whole."""
     send_idle: float = 30.0
     """Between two acknowledged pieces of a response."""
     send_min_rate: float = 500.0
-    """Bytes a second of a response (not honoured yet)."""
+    """Bytes a second of a response that are acknowledged, averaged as ``body_min_rate`` is."""
     linger_gap: float = 2.0
     """Silence of the client that ends a lingering close."""
     linger_total: float = 30.0
@@ -48,3 +50,19 @@ class Limits:
     user_agent: int = 1024
     body: int = 16 * MIB
     linger: int = 16 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Buffers:
+    """What of the bodies is held for whom, in bytes."""
+
+    request_memory: int = 64 * KIB
+    """Of one request's body in memory; what is longer goes into a file."""
+    response_memory: int = 64 * KIB
+    """Of one response in memory that its client has not taken; what is longer goes into a file."""
+    response_file: int = 1024 * MIB
+    """Of one response in its file; then the upstream has to wait."""
+    disk_total: int = 8 * 1024 * MIB
+    """Of all files of the process together; 0 is no file at all."""
+    directory: str = ""
+    """Where the files are, unlinked; empty: the system's for temporary files."""

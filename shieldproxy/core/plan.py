@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from shieldproxy.core.address import Address
+from shieldproxy.core.limits import Buffers
 from shieldproxy.core.policy import Policy, Rule
 from shieldproxy.core.routes import Route
 from shieldproxy.core.upstreams import UpstreamSpec
@@ -28,6 +29,7 @@ class Plan:
     trusted: tuple[str, ...] = ()
     """CIDRs of the peers whose forwarding fields are believed."""
     express: bool = True
+    buffers: Buffers = field(default_factory=Buffers)
     access: str = "stdout"
     """``stdout``, ``stderr``, ``none`` or the path of a file."""
     log_format: str = "json"

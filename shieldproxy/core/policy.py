@@ -21,6 +21,13 @@ SO_LINGER; ``off``: close() at once."""
 Interim = Literal["all", "100", "none"]
 """Which interim responses (1xx) an HTTP/1.1 client is shown."""
 
+Buffering = Literal["whole", "stream"]
+"""``whole``: a body is taken from its sender as fast as it comes, whoever is to have it; ``stream``: as fast
+as the other side takes it."""
+
+HalfClose = Literal["serve", "abort", "probe"]
+"""A client's FIN behind its request: it wants its answer; it has gone; a ``100 Continue`` finds out."""
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -40,6 +47,11 @@ class Policy:
     """Lines that end with LF alone are normalised instead of refused (RFC 9112 2.2)."""
     deny: int | None = None
     """Refuse with this status."""
+    buffer_request: Buffering | None = None
+    """Whether a request's body is collected before the upstream sees any of it; None: as the route says."""
+    buffer_response: Buffering | None = None
+    """Whether a response is read as fast as it is sent; None: as the route says."""
+    half_close: HalfClose = "serve"
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
 

@@ -9,10 +9,12 @@ rules.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from sys import maxsize
 from typing import Final
 
 from shieldproxy.core.masks import Prefixes
 from shieldproxy.core.match import host_key, host_keys, path_key
+from shieldproxy.core.policy import Buffering
 
 ENTRIES: Final = 4096
 """At most so many pairs of address and host are remembered; all are forgotten when there are more."""
@@ -37,6 +39,17 @@ class Route:
     """Field names in lower case."""
     request_id: bytes | None = None
     """The field that carries the id of the request."""
+    buffer_request: Buffering = "whole"
+    """See ``policy.Policy``, whose value wins where a rule gives one."""
+    buffer_response: Buffering = "whole"
+    retry_unsafe: bool = False
+    """Whether a request may be sent again that the server may have run."""
+    normalise_path: bool = False
+    """Dot segments and double slashes are resolved; encoded slashes and NULs refused."""
+    max_ranges: int = maxsize
+    """Ranges that a request may ask for; with more, its Range is dropped (RFC 9110 section 14.2)."""
+    max_query_duplicates: int = maxsize
+    """How often one name may stand in a query; more: 400."""
 
 
 _Place = Prefixes[Route | None]
