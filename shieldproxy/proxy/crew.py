@@ -9,7 +9,7 @@ from typing import Final
 import trio
 
 from shieldproxy.net.bell import Bell
-from shieldproxy.proxy import exchange
+from shieldproxy.proxy import ends, exchange
 from shieldproxy.proxy.house import House
 from shieldproxy.proxy.state import Exchange
 
@@ -25,7 +25,7 @@ class Hand:
     def __init__(self, bell: Bell, parked: "list[Hand]") -> None:
         self._parked = parked
         self.bell = bell
-        self.job: tuple[Exchange, exchange.Ending | None] | None = None
+        self.job: tuple[Exchange, ends.Ending | None] | None = None
         self.task: trio.lowlevel.Task | None = None
         """While it is parked."""
 
@@ -47,7 +47,7 @@ class Crew:
         """Return a hand that has nothing to do; `serve` is to be called for it at once."""
         return self._parked.pop() if self._parked else Hand(Bell(self._house.lobby), self._parked)
 
-    def serve(self, hand: Hand, ex: Exchange, ending: exchange.Ending | None) -> None:
+    def serve(self, hand: Hand, ex: Exchange, ending: ends.Ending | None) -> None:
         """Have a promoted exchange served; its task runs when the caller's is done for now."""
         hand.job = ex, ending
         task, hand.task = hand.task, None

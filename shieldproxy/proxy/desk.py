@@ -10,7 +10,7 @@ from shieldproxy.core import forward
 from shieldproxy.core.closing import State
 from shieldproxy.core.head import RequestHead, judge_request
 from shieldproxy.net.record import ERROR, IN, OUT, Downstream
-from shieldproxy.proxy import exchange
+from shieldproxy.proxy import ends, exchange
 from shieldproxy.proxy.answer import may_keep, options, refusal
 from shieldproxy.proxy.crew import Crew
 from shieldproxy.proxy.house import House
@@ -79,7 +79,7 @@ class Desk:
             self.refuse(ex, policy.deny, "policy", "denied")
             return False
         if head.max_forwards == 0:
-            self._send_own(ex, options(self._house, ex), exchange.refused("proxy", "policy", "max-forwards"))
+            self._send_own(ex, options(self._house, ex), ends.refused("proxy", "policy", "max-forwards"))
             return False
         route = house.route_of(rec, head)
         if route is None:
@@ -116,9 +116,9 @@ class Desk:
         house = self._house
         ex.keep = ex.keep and may_keep(house, ex)
         out = refusal(house, ex, status, reason, detail, retry_after=retry_after)
-        self._send_own(ex, out, exchange.refused(by, phase, reason))
+        self._send_own(ex, out, ends.refused(by, phase, reason))
 
-    def _send_own(self, ex: Exchange, out: bytes, ending: exchange.Ending) -> None:
+    def _send_own(self, ex: Exchange, out: bytes, ending: ends.Ending) -> None:
         rec = ex.rec
         try:
             count = rec.sock.send(out)
@@ -131,7 +131,7 @@ class Desk:
         if count < len(out):
             self.promote(ex, "slow-reader", to_down=memoryview(out)[count:], ending=ending)
             return
-        exchange.finish(self._house, ex, ending)
+        ends.finish(self._house, ex, ending)
 
     def promote(
         self,
@@ -140,7 +140,7 @@ class Desk:
         *,
         to_up: Bytes = b"",
         to_down: Bytes = b"",
-        ending: exchange.Ending | None = None,
+        ending: ends.Ending | None = None,
     ) -> None:
         """Hand an exchange over to a task of its own."""
         house, rec = self._house, ex.rec

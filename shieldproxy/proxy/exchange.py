@@ -5,15 +5,14 @@ meanwhile, and leaves the client's connection to the lobby again. Every wait has
 shielded. `serve` is the whole story; the functions around it are its steps.
 """
 
-from dataclasses import dataclass
 from typing import Any, Final
 
-from shieldproxy.core.closing import Event
 from shieldproxy.core.retry import may_retry
 from shieldproxy.net.pool import Grant, Server
-from shieldproxy.net.record import ERROR, FIN, HUP, IN, OUT, Upstream, has_input
+from shieldproxy.net.record import ERROR, HUP, OUT, Upstream
 from shieldproxy.net.upstream import ConnectFailed, connect
 from shieldproxy.proxy.answer import may_keep, refusal
+from shieldproxy.proxy.ends import SERVED, Ending, finish, give_up, refused
 from shieldproxy.proxy.house import House
 from shieldproxy.proxy.relay import Relay
 from shieldproxy.proxy.state import Ended, Exchange, UpstreamClosed
@@ -21,19 +20,6 @@ from shieldproxy.proxy.state import Ended, Exchange, UpstreamClosed
 NAME: Final = "shieldproxy exchange"
 RETRY_AFTER: Final = 5
 """Seconds, in a 503: about what a line takes to move on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How an exchange ends whose answer, the upstream's or ours, reaches the client whole."""
-
-    outcome: str
-    by: str
-    phase: str
-    reason: str
-
-
-SERVED: Final = Ending("served", "upstream", "relay", "done")
 
 
 async def serve(house: House, ex: Exchange, ending: Ending | None = None) -> None:
@@ -53,7 +39,7 @@ async def serve(house: House, ex: Exchange, ending: Ending | None = None) -> Non
         finish(house, ex, ending)
     except Ended as exc:
         _let_go(ex)
-        _give_up(house, ex, exc)
+        give_up(house, ex, exc)
     except BaseException as exc:
         _let_go(ex)
         if not isinstance(exc, Exception):
@@ -171,65 +157,6 @@ async def _connect(house: House, ex: Exchange, place: Server) -> Upstream:
         else:
             up.uses = 1
             return up
-
-
-# the ends
-
-
-def refused(by: str, phase: str, reason: str) -> Ending:
-    """The ending of an exchange that is answered by us."""
-    return Ending("failed" if by == "upstream" else "refused", by, phase, reason)
-
-
-def finish(house: House, ex: Exchange, ending: Ending) -> None:
-    """The last byte for the client is in its socket: into the books, and on or off with the connection."""
-    house.conclude(ex, ending.outcome, ending.by, ending.phase, ending.reason)
-    if ending is SERVED:
-        end(house, ex)
-    elif not _goes_on(house, ex):
-        house.closer.end(ex.rec, ending.by, "exchange", ending.reason, ex.bytes_out)
-
-
-def _goes_on(house: House, ex: Exchange) -> bool:
-    """Hand the connection on to its next request, if there may be one."""
-    rec = ex.rec
-    if not ex.keep or house.draining or (rec.latch & FIN and not rec.buf and not has_input(rec)):
-        return False
-    if rec.latch & IN and not rec.buf and not has_input(rec):
-        rec.latch &= ~IN  # its body was read to the byte: a look is cheaper than a turn of the lobby
-    house.go_on(rec)
-    return True
-
-
-def end(house: House, ex: Exchange) -> None:
-    """A response is out: on with the connection, or its end, and by whose wish."""
-    if _goes_on(house, ex):
-        return
-    head = ex.head
-    if ex.rec.latch & FIN:
-        by, reason = "client", "half-close"
-    elif house.draining:
-        by, reason = "proxy", "drain"
-    elif not head.persistent:
-        by, reason = "client", "close-asked"
-    elif may_keep(house, ex):
-        by, reason = "upstream", "early-response" if ex.framing >= 0 else "until-close"
-    else:
-        by, reason = "proxy", "rule"
-    house.closer.end(ex.rec, by, "exchange", reason, ex.bytes_out)
-
-
-def _give_up(house: House, ex: Exchange, exc: Ended) -> None:
-    """The client cannot be given a whole response: a reset tells it so."""
-    rec = ex.rec
-    ex.status = ex.status or exc.status or 499
-    if exc.reason == "reset" or rec.latch & (ERROR | HUP):
-        event = Event.PEER_RESET
-    else:
-        event = {"vanished": Event.VANISHED, "send-idle": Event.STALLED}.get(exc.reason, Event.TRUNCATED)
-    outcome = "failed" if exc.by == "upstream" else "aborted"
-    house.conclude(ex, outcome, exc.by, exc.phase, exc.reason)
-    house.closer.leave(rec, event, exc.by, "exchange", exc.reason)
 
 
 def _leave_upstream(ex: Exchange) -> None:

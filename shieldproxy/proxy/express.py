@@ -18,7 +18,7 @@ from shieldproxy.core.retry import may_retry
 from shieldproxy.net.lobby import CHUNK
 from shieldproxy.net.pool import Grant, Server
 from shieldproxy.net.record import ENDS, ERROR, FIN, HUP, IN, NEWS, Downstream, Upstream
-from shieldproxy.proxy import exchange
+from shieldproxy.proxy import ends, exchange
 from shieldproxy.proxy.answer import FITS, compose, parse
 from shieldproxy.proxy.desk import NEVER, Desk
 from shieldproxy.proxy.house import House
@@ -202,14 +202,14 @@ class Express(Desk):
                 self.client_reset(ex)
                 return
             ex.resp = resp
-            self.promote(ex, "slow-reader", to_down=memoryview(out)[count:], ending=exchange.SERVED)
+            self.promote(ex, "slow-reader", to_down=memoryview(out)[count:], ending=ends.SERVED)
             return
         house, rec = self._house, ex.rec
         house.conclude(ex, "served", "upstream", "relay", "done")
         if ex.keep and not house.draining and not rec.latch & FIN:
             house.go_on(rec)
         else:
-            exchange.end(house, ex)
+            ends.end(house, ex)
 
     def _upstream_closed(self, ex: Exchange, up: Upstream, how: str) -> None:
         """It ended before its response was whole."""
