@@ -77,6 +77,7 @@ class Downstream(Record):
         "sent",
         "served",
         "since",
+        "stage",
         "state",
         "why",
     )
@@ -100,6 +101,8 @@ class Downstream(Record):
         """Since when it is in its present phase (in a head: since the head's first byte)."""
         self.policy: Policy
         self.state = State.IDLE
+        self.stage = ""
+        """Of an exchange that the lobby holds: "body", its request's body comes; "send", its response goes."""
         self.buf: bytes | bytearray = b""
         """The head so far, or what was read past the request that is served."""
         self.exchange: Any = None
@@ -113,11 +116,11 @@ class Downstream(Record):
 
     @property
     def phase(self) -> str:
-        """Where it stands: "fresh", "head", "idle", "exchange" or "linger"."""
+        """Where it stands: "fresh", "head", "idle", "exchange" (or its `stage`) or "linger"."""
         if self.state is State.LINGER:
             return "linger"
         if self.state is not State.IDLE:
-            return "exchange"
+            return self.stage or "exchange"
         return "head" if self.buf else "idle" if self.served else "fresh"
 
     @property

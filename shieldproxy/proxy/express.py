@@ -57,7 +57,6 @@ class Express(Desk):
         rec.buf = data[stop:] if plain else data[end:]
         if not self._admit(ex, head, plain):
             return
-        group = ex.group
         body = data[end:stop] if plain and length else b""
         ex.request = self._request_of(ex, head) + body
         ex.whole = plain
@@ -67,6 +66,11 @@ class Express(Desk):
         if not plain or (head.expect and length):
             self.promote(ex, "chunked" if length < 0 else "expect" if head.expect else "body")
             return
+        self.go(ex)
+
+    def go(self, ex: Exchange) -> None:
+        """Bring a whole request to the upstream: over an idle connection, or by way of the line."""
+        rec, group, lobby = ex.rec, ex.group, self._lobby
         up = group.take()
         if up is not None:
             self._send(ex, up)
@@ -75,7 +79,7 @@ class Express(Desk):
         granted = group.enter(ex)
         if granted is None:
             rec.on_due = self._on_line_due
-            lobby.arm(rec, now + group.spec.queue_timeout)
+            lobby.arm(rec, lobby.now + group.spec.queue_timeout)
         else:
             self.on_grant(ex, granted)
 

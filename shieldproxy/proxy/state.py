@@ -46,6 +46,7 @@ class Exchange:
         "interims",
         "keep",
         "lane",
+        "out",
         "place",
         "policy",
         "rec",
@@ -54,6 +55,7 @@ class Exchange:
         "retries",
         "route",
         "server",
+        "spool",
         "started",
         "status",
         "to_down",
@@ -82,7 +84,13 @@ class Exchange:
         self.request: bytes = b""
         """The head, and if the request was whole in the buffer its body, as written to the upstream."""
         self.whole = False
-        """Whether the body is part of `request`."""
+        """Whether the body has been taken in full: it is part of `request`, or in `spool`."""
+        self.spool: Any = None
+        """The body, if it was collected and is more than memory takes."""
+        self.out: Any = None
+        """What of the response has come and the client has not taken, if that is more than memory takes."""
+        self.body_in = 0
+        """Bytes of the body that were taken from the client, as they came."""
         self.from_up: bytes = b""
         """What came of the response and is not yet parsed or sent on."""
         self.resp: ResponseHead | None = None
@@ -113,7 +121,6 @@ class Exchange:
         """Bytes for the client that its socket has not taken."""
         self.answered = bool(self.from_up) or self.resp is not None
         """Whether any byte of a response came."""
-        self.body_in = 0
         self.interims = 0
         self.interim_bytes = 0
         self.begun = False

@@ -97,7 +97,8 @@ class Journal:
             host = texts[head.host]
             version = "1.1" if head.minor else "1.0"
             agent = texts[head.user_agent]
-            bytes_in = head.size + (head.length if ex.whole else ex.body_in if ex.bell is not None else 0)
+            length = head.length
+            bytes_in = head.size + (length if length >= 0 and ex.whole else ex.body_in)
         self.access.record(
             Outcome(
                 "exchange", self._moment_stamp, ex.client, rec.port, rec.door.listen, method, target,
