@@ -17,18 +17,18 @@ from typing import Generic, TypeVar
 import msgspec
 
 from shieldproxy import configtypes
+from shieldproxy.configbounds import BuffersTable, LimitsTable, TimeoutsTable
 from shieldproxy.configfiles import Document, Merged, Raw, address_beside, merge, read_files
+from shieldproxy.configjudges import FORWARDING, quoted
 from shieldproxy.configread import ConfigFault, Faults, Where, either, guess, read_table
 from shieldproxy.configschema import (
     AdminTable,
-    LimitsTable,
     LogTable,
     RouteTable,
     RuleTable,
     ServerTable,
-    TimeoutsTable,
-    UpstreamTable,
 )
+from shieldproxy.configupstream import UpstreamTable
 
 T = TypeVar("T", bound=msgspec.Struct)
 DEFAULT_LISTEN = "127.0.0.1:8080"
@@ -53,6 +53,7 @@ class Config:
     admin: AdminTable | None
     timeouts: Placed[TimeoutsTable]
     limits: Placed[LimitsTable]
+    buffers: Placed[BuffersTable]
     upstreams: Mapping[str, Placed[UpstreamTable]]
     routes: tuple[Placed[RouteTable], ...]
     rules: tuple[Placed[RuleTable], ...]
@@ -144,6 +145,7 @@ def _typed(merged: Merged, faults: Faults) -> Config | None:
         admin=read_table(AdminTable, admin.values, admin.where, faults) if admin else None,
         timeouts=Placed(table("timeouts", TimeoutsTable), _place(merged, "timeouts")),
         limits=Placed(table("limits", LimitsTable), _place(merged, "limits")),
+        buffers=Placed(table("buffers", BuffersTable), _place(merged, "buffers")),
         upstreams=upstreams,
         routes=tuple(placed("route", RouteTable)),
         rules=tuple(placed("rule", RuleTable)),
@@ -170,7 +172,7 @@ def _check(config: Config, merged: Merged, faults: Faults) -> None:
         )
     for placed in config.upstreams.values():
         at = placed.where.at("servers")
-        _no_twins(((text, at.item(i)) for i, text in enumerate(placed.table.servers)), faults)
+        _no_twins(((str(one.address), at.item(i)) for i, one in enumerate(placed.table.servers)), faults)
     _no_twins(((rule.table.name, rule.where.at("name")) for rule in config.rules), faults)
     for route in config.routes:
         _check_route(route, listens, merged, faults)
@@ -198,16 +200,16 @@ def _check_route(route: Placed[RouteTable], listens: set[str], merged: Merged, f
     table, where = route.table, route.where
     if table.upstream not in merged.upstreams and merged.upstreams:
         known = sorted(merged.upstreams)
-        wrong = f"there is no upstream {configtypes.quoted(table.upstream)}{guess(table.upstream, known)}"
+        wrong = f"there is no upstream {quoted(table.upstream)}{guess(table.upstream, known)}"
         faults.add(where.at("upstream"), wrong, either(f'"{name}"' for name in known))
     if table.listen is not None and table.listen not in listens:
-        wrong = f"{configtypes.quoted(table.listen)} is not in server.listen{guess(table.listen, listens)}"
+        wrong = f"{quoted(table.listen)} is not in server.listen{guess(table.listen, listens)}"
         faults.add(where.at("listen"), wrong, either(f'"{text}"' for text in sorted(listens)))
-    if table.request_id is not None and table.request_id.lower() in configtypes.FORWARDING | {"host", "date"}:
-        wrong = f"{configtypes.quoted(table.request_id)} has a meaning of its own"
+    if table.request_id is not None and table.request_id.lower() in FORWARDING | {"host", "date"}:
+        wrong = f"{quoted(table.request_id)} has a meaning of its own"
         faults.add(where.at("request_id"), wrong, 'a field for ids alone, such as "X-Request-Id"')
     for key, headers, refused in (
-        ("request_headers", table.request_headers, configtypes.FORWARDING),
+        ("request_headers", table.request_headers, FORWARDING),
         ("response_headers", table.response_headers, frozenset({"via"})),
     ):
         if headers is None:
@@ -217,9 +219,7 @@ def _check_route(route: Placed[RouteTable], listens: set[str], merged: Merged, f
         removed = [(name, at.at("remove").item(i)) for i, name in enumerate(headers.remove)]
         for name, place in [*named, *removed]:
             if name.lower() in refused:
-                faults.add(
-                    place, f"{configtypes.quoted(name)} is written by the proxy itself", "any other field"
-                )
+                faults.add(place, f"{quoted(name)} is written by the proxy itself", "any other field")
         for name, place in removed:
             if name.lower() == "host":
                 faults.add(place, "a request cannot be without Host", "to set it, or any other field")
@@ -232,7 +232,7 @@ def _no_twins(named: Iterable[tuple[str, Where]], faults: Faults, *, across_file
         first = seen.setdefault((name, "" if across_files else where.file), where)
         if first is not where:
             place = first.prefix if first.file == where.file else str(first)
-            faults.add(where, f"{configtypes.quoted(name)} is there already, as {place}", "each once")
+            faults.add(where, f"{quoted(name)} is there already, as {place}", "each once")
 
 
 def _warnings(config: Config) -> list[str]:

@@ -5,17 +5,20 @@ default of ``core``; what is set leaves its place in ``Plan.origins``, for ``exp
 """
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from shieldproxy.config import Config, Placed
 from shieldproxy.configfiles import address_beside, beside
-from shieldproxy.configschema import HeadersTable, RouteTable, RuleTable, UpstreamTable
+from shieldproxy.configschema import HeadersTable, RouteTable, RuleTable
+from shieldproxy.configupstream import HealthTable, UpstreamTable
 from shieldproxy.core.inert import inert_effects
+from shieldproxy.core.limits import Buffers
 from shieldproxy.core.plan import Plan
 from shieldproxy.core.policy import EFFECTS, Policy, Rule, amend
 from shieldproxy.core.routes import Route
-from shieldproxy.core.upstreams import UpstreamSpec
+from shieldproxy.core.upstreams import HealthSpec, Repair, UpstreamSpec
 
 STREAMS = ("stdout", "stderr", "none")
 Effects = list[tuple[str, object]]
@@ -35,6 +38,7 @@ def plan(config: Config) -> Plan:
         drain_timeout=float(server.drain_timeout),
         trusted=tuple(str(cidr) for cidr in server.trusted),
         express=server.express,
+        buffers=_buffers(config),
         access=_stream(log.access, config.main),
         log_format=log.format,
         error=_stream(log.error, config.main),
@@ -69,7 +73,7 @@ def _plain(value: object) -> object:
     return value
 
 
-def _set_keys(table: msgspec.Struct) -> Effects:
+def _set_keys(table: msgspec.Struct) -> list[tuple[str, Any]]:
     """The keys of a table of optional values that are set."""
     return [
         (name, _plain(getattr(table, name)))
@@ -113,17 +117,41 @@ def _rule(table: RuleTable) -> Rule:
     )
 
 
+def _buffers(config: Config) -> Buffers:
+    table, where = config.buffers.table, config.buffers.where
+    values: dict[str, Any] = dict(_set_keys(table))
+    if table.directory:
+        values["directory"] = beside(table.directory, where.at("directory").file)
+    return Buffers(**values)
+
+
 def _upstream(name: str, placed: Placed[UpstreamTable]) -> UpstreamSpec:
     table, file = placed.table, placed.where.at("servers").file
+    main = [entry for entry in table.servers if not entry.backup]
+    weights = tuple(entry.weight for entry in main)
+    # What is not told apart below has the same name and the same meaning in the file and in core.
+    values: dict[str, Any] = {
+        key: value
+        for key, value in _set_keys(table)
+        if key not in ("servers", "health", "repair", "host", "abort_upstream")
+    }
     return UpstreamSpec(
         name=name,
-        servers=tuple(address_beside(text, file) for text in table.servers),
-        max_connections=table.max_connections,
-        connect_timeout=float(table.connect_timeout),
-        response_timeout=float(table.response_timeout),
-        pool_idle=float(table.pool_idle),
-        queue_timeout=float(table.queue_timeout),
+        servers=tuple(address_beside(entry.address, file) for entry in main),
+        weights=weights if len(set(weights)) > 1 else (),
+        backup=tuple(address_beside(entry.address, file) for entry in table.servers if entry.backup),
+        health=None if table.health is None else _health(table.health),
+        repair=Repair(**dict(_set_keys(table.repair))),
+        host=None if table.host is None else table.host.encode(),
+        abort_upstream=frozenset(method.encode() for method in table.abort_upstream),
+        **values,
     )
+
+
+def _health(table: HealthTable) -> HealthSpec:
+    values: dict[str, Any] = dict(_set_keys(table))
+    values["status"] = tuple(dict.fromkeys(table.status))
+    return HealthSpec(**values)
 
 
 def _routes(config: Config) -> tuple[Route, ...]:
@@ -147,6 +175,12 @@ def _route(table: RouteTable, main: str) -> Route:
         response_set=_fields(response),
         response_remove=_names(response),
         request_id=None if table.request_id is None else table.request_id.encode(),
+        buffer_request=table.buffer_request or "whole",
+        buffer_response=table.buffer_response or "whole",
+        retry_unsafe=table.retry_unsafe,
+        normalise_path=table.normalise_path,
+        max_ranges=int(table.max_ranges),
+        max_query_duplicates=int(table.max_query_duplicates),
     )
 
 

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from shieldproxy import configtypes, units
-from shieldproxy.configtypes import quoted
+from shieldproxy.configjudges import quoted
 
 T = TypeVar("T", bound=msgspec.Struct)
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -133,6 +133,8 @@ def allowed(kind: Any, meta: msgspec.Meta) -> str:
     elif origin is list:
         item, item_meta = unwrap(typing.get_args(kind)[0])
         text = f"a list, each {allowed(item, item_meta)}"
+        if extra.get("one"):
+            text = f"{allowed(item, item_meta)}, or {text}"
     elif origin is dict:
         text = "a table of names and texts"
     elif kind is bool:
@@ -141,11 +143,17 @@ def allowed(kind: Any, meta: msgspec.Meta) -> str:
         text = f"a whole number from {meta.ge} to {meta.le}"
     elif isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         text = "a table with " + ", ".join(keys(kind))
+        if short := extra.get("short"):
+            inner, inner_meta = unwrap(keys(kind)[short].type)
+            text = f"{allowed(inner, inner_meta)}, or {text}"
     else:
         text = configtypes.ALLOWED[kind]
     if "most" in extra:
-        return f"{text}, from {units.show_size(extra['least'])} to {units.show_size(extra['most'])}"
-    return text + (', or "off"' if kind is configtypes.Size else "")
+        show = configtypes.SHOWN.get(kind, str)
+        text += f", from {show(extra['least'])} to {show(extra['most'])}"
+    if kind in configtypes.OFF and ("most" not in extra or extra.get("off")):
+        text += ', or "off"'
+    return text
 
 
 def keys(table: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
@@ -180,14 +188,17 @@ def read_table(table: type[T], raw: object, where: Where, faults: Faults) -> T |
 def read_value(kind: Any, meta: msgspec.Meta, raw: object, where: Where, faults: Faults) -> Any:
     """Read one value, by items where it is a list or a table; after a fault None, or a text as it is."""
     origin = typing.get_origin(kind)
+    extra = meta.extra or {}
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        return read_table(kind, raw, where, faults)
-    if origin is list and isinstance(raw, list):
-        if not raw and (meta.extra or {}).get("some"):
-            faults.add(where, "is empty", allowed(kind, meta))
+        return _read_inner(kind, meta, raw, where, faults)
+    if origin is list and (isinstance(raw, list) or extra.get("one")):
         item, item_meta = unwrap(typing.get_args(kind)[0])
+        if not isinstance(raw, list):
+            return [read_value(item, item_meta, raw, where, faults)]
+        if not raw and extra.get("some"):
+            faults.add(where, "is empty", allowed(kind, meta))
         read = [read_value(item, item_meta, one, where.item(at), faults) for at, one in enumerate(raw)]
-        # Lists hold texts only; an empty one keeps the place of what was none, so that indices stay true.
+        # An empty text keeps the place of what was none, so that indices stay true.
         return ["" if one is None else one for one in read]
     if origin is dict and isinstance(raw, dict):
         names, texts = typing.get_args(kind)
@@ -200,6 +211,26 @@ def read_value(kind: Any, meta: msgspec.Meta, raw: object, where: Where, faults:
     return _read_one(kind, meta, raw, where, faults)
 
 
+def _read_inner(kind: Any, meta: msgspec.Meta, raw: object, where: Where, faults: Faults) -> Any:
+    """Read a table inside a table; where one of its keys will do, that alone may stand in its place."""
+    short = (meta.extra or {}).get("short")
+    if short is None:
+        return read_table(kind, raw, where, faults)
+    if not isinstance(raw, dict):
+        inner, inner_meta = unwrap(keys(kind)[short].type)
+        before = len(faults)
+        read = read_value(inner, inner_meta, raw, where, faults)
+        if len(faults) > before and not isinstance(raw, str):
+            faults[before:] = []
+            faults.add(where, f"{shown(raw)} is of the wrong kind", allowed(kind, meta))
+    else:
+        table = read_table(kind, raw, where, faults)
+        if table is not None:
+            return table
+        read = None
+    return kind(**{short: "" if read is None else read})
+
+
 def _read_one(kind: Any, meta: msgspec.Meta, raw: object, where: Where, faults: Faults) -> Any:
     try:
         value = msgspec.convert(raw, Annotated[kind, meta], dec_hook=configtypes.convert)
@@ -207,7 +238,8 @@ def _read_one(kind: Any, meta: msgspec.Meta, raw: object, where: Where, faults: 
         faults.add(where, _wrong(kind, raw, error), allowed(kind, meta))
         return raw if kind in configtypes.TEXTS and isinstance(raw, str) else None
     extra = meta.extra or {}
-    if "most" in extra and not extra["least"] <= value <= extra["most"]:
+    unbound = extra.get("off") and raw == units.OFF
+    if "most" in extra and not unbound and not extra["least"] <= value <= extra["most"]:
         faults.add(where, f"{shown(raw)} is out of range", allowed(kind, meta))
     return value
 

@@ -6,12 +6,15 @@ told once. ``None`` means "not set": in ``[timeouts]`` and ``[limits]``, whose d
 ``core.limits``, and in a rule, where only what is set is an effect. TOML itself has no null.
 """
 
+from sys import maxsize
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from shieldproxy.configbounds import BuffersTable, LimitsTable, TimeoutsTable
 from shieldproxy.configtypes import (
     Cidr,
+    Count,
     Deny,
     FieldName,
     FieldValue,
@@ -21,13 +24,10 @@ from shieldproxy.configtypes import (
     Name,
     PathPrefix,
     Pattern,
-    Rate,
     Seconds,
-    ServerAddress,
-    Size,
     Text,
-    WholeSeconds,
 )
+from shieldproxy.configupstream import HealthTable, RepairTable, UpstreamTable
 
 
 class ServerTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,100 +80,6 @@ class AdminTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     listen: Annotated[ListenAddress, Meta(description="Its address; not one that clients reach.")]
 
 
-class TimeoutsTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long each phase may last. A rule changes single ones: ``timeouts = { head = "5s" }``."""
-
-    head: (
-        Annotated[
-            Seconds,
-            Meta(description="A whole head, from its first byte (from accept, while there is none)."),
-        ]
-        | None
-    ) = None
-    keep_alive: Annotated[Seconds, Meta(description="An idle connection between two requests.")] | None = None
-    body_idle: Annotated[Seconds, Meta(description="Between two pieces of a request body.")] | None = None
-    body_min_rate: Annotated[Rate, Meta(description="Slowest upload. Not honoured yet.")] | None = None
-    send_idle: (
-        Annotated[Seconds, Meta(description="Between two pieces of a response that the client acknowledges.")]
-        | None
-    ) = None
-    send_min_rate: Annotated[Rate, Meta(description="Slowest download. Not honoured yet.")] | None = None
-    linger_gap: (
-        Annotated[Seconds, Meta(description="Silence after the acknowledgement that ends a lingering close.")]
-        | None
-    ) = None
-    linger_total: (
-        Annotated[Seconds, Meta(description="A lingering close as a whole, from the acknowledgement.")] | None
-    ) = None
-    linger_kernel: Annotated[WholeSeconds, Meta(description='SO_LINGER of linger = "kernel".')] | None = None
-    fin_wait_1: Annotated[Seconds, Meta(description="A client whose kernel no longer answers.")] | None = None
-    fin_wait_2: (
-        Annotated[
-            WholeSeconds, Meta(description="A client that acknowledges our FIN and never sends its own.")
-        ]
-        | None
-    ) = None
-
-
-class LimitsTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How much a message may weigh. A rule changes single ones: ``limits = { body = "1MiB" }``."""
-
-    head: (
-        Annotated[
-            Size, Meta(description="A request's head; larger: 431.", extra={"least": 64, "most": 1 << 20})
-        ]
-        | None
-    ) = None
-    response_head: (
-        Annotated[
-            Size, Meta(description="A response's head; larger: 502.", extra={"least": 64, "most": 1 << 20})
-        ]
-        | None
-    ) = None
-    fields: (
-        Annotated[int, Meta(ge=1, le=10_000, description="Header fields of a message; more: 431.")] | None
-    ) = None
-    user_agent: (
-        Annotated[
-            Size,
-            Meta(
-                description="Patterns run on this field, so it is kept short; longer: 431.",
-                extra={"least": 1, "most": 8192},
-            ),
-        ]
-        | None
-    ) = None
-    body: Annotated[Size, Meta(description="A request's body; larger: 413.")] | None = None
-    linger: (
-        Annotated[Size, Meta(description="What is read and thrown away during a lingering close.")] | None
-    ) = None
-
-
-class UpstreamTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One application: ``[upstream.NAME]``."""
-
-    servers: Annotated[
-        list[ServerAddress],
-        Meta(
-            description="Its servers, least connections first; names are resolved when needed.",
-            extra={"some": True},
-        ),
-    ]
-    max_connections: Annotated[
-        int, Meta(ge=1, le=100_000, description="At one server; further requests wait in line.")
-    ] = 32
-    connect_timeout: Annotated[Seconds, Meta(description="To reach a server; then 504.")] = Seconds(5)
-    response_timeout: Annotated[
-        Seconds, Meta(description="No progress in either direction while the exchange is upstream.")
-    ] = Seconds(60)
-    pool_idle: Annotated[Seconds, Meta(description="An unused connection is given up after this.")] = Seconds(
-        30
-    )
-    queue_timeout: Annotated[Seconds, Meta(description="In line for this long: 503 with Retry-After.")] = (
-        Seconds(10)
-    )
-
-
 class HeadersTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Header fields that a route sets or removes."""
 
@@ -201,6 +107,40 @@ class RouteTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ]
         | None
     ) = None
+    buffer_request: (
+        Annotated[
+            Literal["whole", "stream"],
+            Meta(description="whole: the server sees nothing of a request before all of it is here."),
+        ]
+        | None
+    ) = None
+    buffer_response: (
+        Annotated[
+            Literal["whole", "stream"],
+            Meta(description="whole: it is read as fast as it is sent; stream: as its client takes it."),
+        ]
+        | None
+    ) = None
+    retry_unsafe: Annotated[
+        bool, Meta(description="true: also what the server may have run is sent again.")
+    ] = False
+    normalise_path: Annotated[
+        bool, Meta(description="Dot segments and double slashes resolved; encoded slashes and NULs: 400.")
+    ] = False
+    max_ranges: Annotated[
+        Count,
+        Meta(
+            description="Ranges that a request may ask for; more: its Range is dropped.",
+            extra={"least": 0, "most": 10_000, "off": True},
+        ),
+    ] = Count(maxsize)
+    max_query_duplicates: Annotated[
+        Count,
+        Meta(
+            description="How often one name may stand in a query; more: 400.",
+            extra={"least": 1, "most": 10_000, "off": True},
+        ),
+    ] = Count(maxsize)
 
 
 class RuleTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -248,6 +188,21 @@ class RuleTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ) = None
     accept_bare_lf: Annotated[bool, Meta(description="Effect: lines may end with LF alone.")] | None = None
     deny: Annotated[Deny, Meta(description="Effect: answer with this status.")] | None = None
+    buffer_request: (
+        Annotated[Literal["whole", "stream"], Meta(description="Effect: in place of the route's value.")]
+        | None
+    ) = None
+    buffer_response: (
+        Annotated[Literal["whole", "stream"], Meta(description="Effect: in place of the route's value.")]
+        | None
+    ) = None
+    half_close: (
+        Annotated[
+            Literal["serve", "abort", "probe"],
+            Meta(description="Effect: what a FIN behind the request means: go on, gone, or find out."),
+        ]
+        | None
+    ) = None
     timeouts: Annotated[TimeoutsTable, Meta(description="Effect: see [timeouts].")] | None = None
     limits: Annotated[LimitsTable, Meta(description="Effect: see [limits].")] | None = None
 
@@ -258,9 +213,12 @@ TABLES: dict[str, type[Struct]] = {
     "admin": AdminTable,
     "timeouts": TimeoutsTable,
     "limits": LimitsTable,
+    "buffers": BuffersTable,
     "upstream": UpstreamTable,
     "route": RouteTable,
     "rule": RuleTable,
 }
-MAIN_ONLY = ("server", "log", "admin")
+INNER: dict[str, type[Struct]] = {"upstream.NAME.health": HealthTable, "upstream.NAME.repair": RepairTable}
+"""Tables inside those."""
+MAIN_ONLY = ("server", "log", "admin", "buffers")
 """Tables that stand in the main file alone: what is included is shared, and these are this host's own."""

@@ -5,38 +5,13 @@ ValueError with what is wrong, in a few words, and optionally "; allowed: ..." w
 the general line of ``ALLOWED``.
 """
 
-import re
 from collections.abc import Callable
 
+from shieldproxy import configjudges as judges
 from shieldproxy import units
+from shieldproxy.configjudges import LISTENS
 from shieldproxy.core.address import ALLOWED as ADDRESSES
-from shieldproxy.core.address import Address
 from shieldproxy.core.match import cidr_fault, host_fault, path_fault, pattern_fault
-
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_NAME = re.compile(r"(?! )[ -~]{1,80}(?<! )")
-_VALUE = re.compile(r"[!-~]([ \t!-~]*[!-~])?")
-
-FRAMING = frozenset(
-    [
-        "connection",
-        "content-length",
-        "expect",
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    ]
-)
-"""Fields that say where a message ends or how the connection goes on: the proxy's own business."""
-
-FORWARDING = frozenset(["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"])
-"""Fields that the proxy writes on every request, from what it saw itself."""
-
-LISTENS = '"127.0.0.1:8080", "[::1]:8080" or "unix:/path"'
-"""What may be listened on."""
 
 
 class Seconds(float):
@@ -59,6 +34,24 @@ class Rate(float):
 
 class Size(int):
     """Bytes; ``sys.maxsize`` is "off"."""
+
+    __slots__ = ()
+
+
+class DiskSize(int):
+    """Bytes of files; 0 is "off": no file at all."""
+
+    __slots__ = ()
+
+
+class Count(int):
+    """A whole number; ``sys.maxsize`` is "off"."""
+
+    __slots__ = ()
+
+
+class Share(float):
+    """A part, from 0 to 1."""
 
     __slots__ = ()
 
@@ -123,6 +116,24 @@ class Method(str):
     __slots__ = ()
 
 
+class HostValue(str):
+    """What a Host field says."""
+
+    __slots__ = ()
+
+
+class Target(str):
+    """A path to ask for, with a query or without."""
+
+    __slots__ = ()
+
+
+class IpAddress(str):
+    """An address without a port."""
+
+    __slots__ = ()
+
+
 class FieldName(str):
     """A header field's name that the proxy does not need for itself."""
 
@@ -135,124 +146,40 @@ class FieldValue(str):
     __slots__ = ()
 
 
-def quoted(text: str) -> str:
-    """Show a text in a fault: on one line, whatever it holds."""
-    shown = text if len(text) <= 80 else text[:77] + "..."
-    return f'"{shown}"' if shown.isprintable() else ascii(shown)
-
-
-def _whole_seconds(value: object) -> float:
-    read = units.seconds(value)
-    if read != read // 1 or not 1 <= read <= 120:
-        raise ValueError(f'"{value}" is not 1 to 120 whole seconds')
-    return read
-
-
-_NOT_DENIALS = {401: "WWW-Authenticate", 407: "Proxy-Authenticate", 426: "Upgrade"}
-"""Refusals that must carry a field (RFC 9110 15.5.2, 15.5.8, 15.5.22), for which a rule has no value."""
-
-
-def _deny(value: object) -> int:
-    if value == units.OFF:
-        return 0
-    if isinstance(value, int) and value in _NOT_DENIALS:
-        raise ValueError(f"{value} needs a {_NOT_DENIALS[value]} field, which a rule cannot give")
-    if isinstance(value, int) and not isinstance(value, bool) and 400 <= value <= 599:
-        return value
-    raise ValueError(
-        f"{quoted(value) if isinstance(value, str) else str(value).lower()} is no status of a refusal"
-    )
-
-
-def _text(value: str) -> str:
-    if not value.isprintable():
-        raise ValueError(f"{quoted(value)} is more than one line of text")
-    return value
-
-
-def _name(value: str) -> str:
-    if not _NAME.fullmatch(value):
-        raise ValueError(f"{quoted(value)} cannot be a name")
-    return value
-
-
-def _listen(value: str) -> str:
-    try:
-        address = Address.parse(value)
-    except ValueError as error:  # it would allow names too
-        raise ValueError(str(error).replace(ADDRESSES, LISTENS)) from None
-    if address.is_name:
-        raise ValueError(f"{quoted(value)} is a name, and a name may be many addresses")
-    return value
-
-
-def _server(value: str) -> str:
-    address = Address.parse(value)
-    if not address.is_unix and not address.port:
-        raise ValueError(f"{quoted(value)} has port 0; allowed: 1 to 65535")
-    return value
-
-
-def _field_name(value: str) -> str:
-    if not _TOKEN.fullmatch(value):
-        raise ValueError(f"{quoted(value)} is no field name")
-    if value.lower() in FRAMING:
-        raise ValueError(
-            f"{quoted(value)} frames the message; allowed: any field but {', '.join(sorted(FRAMING))}"
-        )
-    return value
-
-
-def _field_value(value: str) -> str:
-    if value and not _VALUE.fullmatch(value):
-        raise ValueError(f"{quoted(value)} is no field value")
-    return value
-
-
-def _method(value: str) -> str:
-    if not _TOKEN.fullmatch(value):
-        raise ValueError(f"{quoted(value)} is no method")
-    return value
-
-
-def _judged(fault_of: Callable[[str], str | None]) -> Callable[[str], str]:
-    """Turn a function that tells a fault into one that raises it."""
-
-    def read(value: str) -> str:
-        if (fault := fault_of(value)) is not None:
-            raise ValueError(
-                f"{quoted(value)} {fault}" if fault.startswith(("is ", "has ", "does ")) else fault
-            )
-        return value
-
-    return read
-
-
 NUMBERS: dict[type, Callable[[object], float | int]] = {
     Seconds: units.seconds,
-    WholeSeconds: _whole_seconds,
+    WholeSeconds: judges.whole_seconds,
     Rate: units.rate,
     Size: units.size,
-    Deny: _deny,
+    DiskSize: judges.disk,
+    Count: judges.count,
+    Share: judges.share,
+    Deny: judges.deny,
 }
 TEXTS: dict[type, Callable[[str], str]] = {
-    Text: _text,
-    Name: _name,
-    ListenAddress: _listen,
-    ServerAddress: _server,
-    Cidr: _judged(cidr_fault),
-    Pattern: _judged(pattern_fault),
-    HostPattern: _judged(host_fault),
-    PathPrefix: _judged(path_fault),
-    Method: _method,
-    FieldName: _field_name,
-    FieldValue: _field_value,
+    Text: judges.text,
+    Name: judges.name,
+    ListenAddress: judges.listen,
+    ServerAddress: judges.server,
+    Cidr: judges.judged(cidr_fault),
+    Pattern: judges.judged(pattern_fault),
+    HostPattern: judges.judged(host_fault),
+    PathPrefix: judges.judged(path_fault),
+    Method: judges.method,
+    HostValue: judges.host_value,
+    Target: judges.target,
+    IpAddress: judges.ip,
+    FieldName: judges.field_name,
+    FieldValue: judges.field_value,
 }
 ALLOWED: dict[type, str] = {
-    Seconds: f'{units.TIME_ALLOWED}, or "off"',
+    Seconds: units.TIME_ALLOWED,
     WholeSeconds: 'whole seconds from "1s" to "120s"',
-    Rate: f'{units.RATE_ALLOWED}, or "off"',
+    Rate: units.RATE_ALLOWED,
     Size: units.SIZE_ALLOWED,
+    DiskSize: f'{units.SIZE_ALLOWED}, or "off" for none',
+    Count: "a whole number",
+    Share: "a number from 0 to 1",
     Deny: 'a status from 400 to 599 but 401, 407 and 426, or "off"',
     Text: "one line of text",
     Name: "1 to 80 characters of ASCII on one line, no space at either end",
@@ -262,10 +189,16 @@ ALLOWED: dict[type, str] = {
     Pattern: 'an RE2 pattern such as "Mozilla/2"',
     HostPattern: '"a.example", "*.example" or "*"',
     PathPrefix: 'a path such as "/" or "/app"',
-    Method: 'a method such as "GET"',
+    Method: 'a method by its name, such as "GET"',
+    HostValue: 'a host such as "a.example" or "a.example:8080"',
+    Target: 'a path such as "/" or "/health?quick=1"',
+    IpAddress: 'an IP address such as "192.0.2.7" or "2001:db8::7"',
     FieldName: "a header field's name",
     FieldValue: "visible ASCII, with spaces inside only",
 }
+OFF = (Seconds, Rate, Size, Count)
+"""Where "off" is no bound; a key with bounds says whether it is one of its values (``extra["off"]``)."""
+SHOWN: dict[type, Callable[..., str]] = {Seconds: units.show_seconds, Size: units.show_size}
 
 
 def convert(kind: type, value: object) -> object:

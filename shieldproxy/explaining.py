@@ -25,6 +25,15 @@ NOT_YET = frozenset(f"timeouts.{rate}" for rate in RATES)
 """Values that are read and kept, and that nothing is done by in this version."""
 
 
+NONE = {
+    "deny": units.OFF,
+    "request_version": "as sent",
+    "buffer_request": "as the route says",
+    "buffer_response": "as the route says",
+}
+"""What None means, where it is not HTTP/1.1."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """The facts of a head that rules and routes look at."""
@@ -59,7 +68,7 @@ def explained(plan: Plan, request: Request, files: Sequence[str]) -> Explained:
 def readable(name: str, value: object) -> object:
     """A value as the configuration would write it; numbers without a unit, switches and texts stay."""
     if value is None:
-        return {"deny": units.OFF, "request_version": "as sent"}.get(name, "1.1")
+        return NONE.get(name, "1.1")
     if name.endswith("_rate") and isinstance(value, float):
         return units.show_rate(value)
     if isinstance(value, float):
