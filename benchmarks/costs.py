@@ -27,6 +27,7 @@ from shieldproxy.net.downstream import Clients
 from shieldproxy.net.linger import Closer
 from shieldproxy.net.lobby import Lobby
 from shieldproxy.net.record import IN, Door, Record, Upstream
+from shieldproxy.net.spool import Store
 from shieldproxy.proxy.answer import compose
 from shieldproxy.proxy.express import Express
 from shieldproxy.proxy.house import House
@@ -81,7 +82,8 @@ class Workshop:
         self.sink = Sink(str(folder / "costs.log"))
         self.journal = Journal(self.sink, Sink("none"), "json", "info")
         closer = Closer(self.lobby, lambda *_: None, lambda _: False)
-        self.house = House(made, self.lobby, self.journal, closer)
+        store = Store(self.lobby, made.buffers, self.journal.warn)
+        self.house = House(made, self.lobby, self.journal, closer, store)
         self.express = Express(self.house)
         accepted = self.house.rules.at_accept
         self.clients = Clients(self.lobby, closer, accepted, self.express.begin, self.express.fault)

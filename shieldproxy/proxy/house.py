@@ -22,6 +22,7 @@ from shieldproxy.net.lobby import Lobby
 from shieldproxy.net.pipe import Pipe
 from shieldproxy.net.pool import Group
 from shieldproxy.net.record import Downstream, Record, Upstream
+from shieldproxy.net.spool import Store
 from shieldproxy.proxy.state import Exchange
 
 CACHED_BLOCKS = 4096
@@ -47,7 +48,7 @@ class Log(Protocol):
 class House:
     """One worker's shared things."""
 
-    def __init__(self, plan: Plan, lobby: Lobby, journal: Log, closer: Closer) -> None:
+    def __init__(self, plan: Plan, lobby: Lobby, journal: Log, closer: Closer, store: Store) -> None:
         self.plan = plan
         self.lobby = lobby
         self.journal = journal
@@ -58,6 +59,7 @@ class House:
         """Of exchanges that have no route (yet): nobody is in its line."""
         self.groups = {name: Group(spec, lobby) for name, spec in plan.upstreams.items()}
         self.closer = closer
+        self.store = store
         self.nursery: trio.Nursery
         self.draining = False
         self.active = 0
@@ -161,6 +163,7 @@ class House:
             "exchanges": dict(self.lanes),
             "promotions": dict(self.promotions),
             "turns": self.lobby.turns,
+            "spool": self.store.snapshot(),
             "pool": {
                 name: {"dropped_idle": group.dropped_idle, "surplus": group.surplus}
                 for name, group in self.groups.items()

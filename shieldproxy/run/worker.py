@@ -22,6 +22,7 @@ from shieldproxy.net.linger import Closer
 from shieldproxy.net.listener import BindFailed, Listener, bind
 from shieldproxy.net.lobby import Lobby
 from shieldproxy.net.record import Downstream
+from shieldproxy.net.spool import Store
 from shieldproxy.proxy.admission import RESERVE, Gate, dismiss_waiting, stop_all, unfinished
 from shieldproxy.proxy.express import Express
 from shieldproxy.proxy.house import House
@@ -130,7 +131,8 @@ class Worker:
         plan, journal = self._plan, self._journal
         self.lobby = lobby = Lobby(trio.current_time, self._fault, self._descriptors)
         closer = Closer(lobby, self._receipt, self._close_blocking)
-        self.house = house = House(plan, lobby, journal, closer)
+        store = Store(lobby, plan.buffers, journal.warn, self._descriptors // 4)
+        self.house = house = House(plan, lobby, journal, closer, store)
         express = Express(house)
         self.clients = clients = Clients(lobby, closer, house.rules.at_accept, express.begin, express.fault)
         house.go_on = clients.go_on
@@ -158,6 +160,7 @@ class Worker:
         stop_all(house)
         journal.counters(house.snapshot())
         await journal.finish()
+        house.store.shut()
         lobby.shut()
         house.pipe.close()
 

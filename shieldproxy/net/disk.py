@@ -1,0 +1,259 @@
+"""Files that nobody sees: unlinked at birth, written and read by a few threads of their own.
+
+A disk may be slow, full, or not there at all, and none of that may reach the loop. So whatever can block
+(open, write, truncate, close, a read that the page cache cannot answer) is a `Job`: it is done by one of
+THREADS threads, in the order in which jobs came, and comes back to the loop through a socket that the lobby
+watches. An owner has at most one job at a time, of 256 KiB: who writes a lot stands behind who writes
+little, each time anew. Closing what was large can take long and is urgent for nobody: it has a thread to
+itself.
+
+Errors are values: a job comes back with its `error`, an errno, and no exception of a file ever meets the
+loop.
+
+Bytes are booked before they are written (`reserve`) and given back when their file is closed, so that all
+files together stay within `disk_total`. A directory in which no file can be made is said once, at start.
+"""
+
+import errno
+import os
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from queue import SimpleQueue
+from socket import socketpair
+from typing import Any, Final
+
+from shieldproxy.net.lobby import Lobby
+from shieldproxy.net.record import Record
+
+THREADS: Final = 3
+PIECE: Final = 256 * 1024
+"""Bytes of one write."""
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EFBIG})
+"""What says that there is no place; every other error is one of the disk's."""
+NO_FILE: Final = -1
+
+
+class Job:
+    """One piece of work for a thread; comes back filled in.
+
+    Args:
+        done: called on the loop with the job, when it is over.
+        fd: the file; NO_FILE: one is made first.
+    """
+
+    __slots__ = ("cut", "data", "done", "error", "fd", "got", "offset", "want")
+
+    def __init__(self, done: Callable[["Job"], None], fd: int) -> None:
+        self.done = done
+        self.fd = fd
+        self.cut = False
+        """Make the file empty first."""
+        self.data: bytes | bytearray | memoryview = b""
+        """To be written at `offset`."""
+        self.offset = 0
+        self.want = 0
+        """Bytes to be read at `offset`, after what is written."""
+        self.got = b""
+        self.error = 0
+
+
+def make_file(directory: str) -> int:
+    """Make a file without a name.
+
+    Raises:
+        OSError: there can be none.
+    """
+    try:
+        return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        if exc.errno not in {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL}:
+            raise
+    fd, path = tempfile.mkstemp(prefix="shieldproxy-", dir=directory)
+    try:
+        Path(path).unlink()
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _perform(job: Job, directory: str) -> None:
+    """Do a job, in a thread."""
+    try:
+        if job.fd == NO_FILE:
+            job.fd = make_file(directory)
+        if job.cut:
+            os.ftruncate(job.fd, 0)
+        view, offset = memoryview(job.data), job.offset
+        while view:
+            count = os.pwrite(job.fd, view[:PIECE], offset)
+            view, offset = view[count:], offset + count
+        if job.want:
+            job.got = os.pread(job.fd, job.want, job.offset)
+    except OSError as exc:
+        job.error = exc.errno or errno.EIO
+
+
+def _close(fd: int) -> None:
+    with suppress(OSError):  # what cannot be written any more is wanted by nobody
+        os.close(fd)
+
+
+class Disk:
+    """All files of one worker: their threads, their bytes, their number.
+
+    Args:
+        lobby: brings finished jobs back to the loop.
+        directory: where files are made; empty: the system's for temporary files.
+        total: bytes that all files may have together.
+        most_files: so many files at a time.
+        warn: called once if no file can be made.
+    """
+
+    def __init__(
+        self, lobby: Lobby, directory: str, total: int, most_files: int, warn: Callable[[str], None]
+    ) -> None:
+        self._lobby = lobby
+        self._total = total
+        self._most_files = most_files
+        self.room: Callable[[], bool] = lambda: True
+        """Whether there is a descriptor for one more file; may make place for it."""
+        self.used = 0
+        self.most = 0
+        self.files = 0
+        self.most_open = 0
+        self.faults = 0
+        self.spilled = 0
+        self._work: SimpleQueue[Job | None] = SimpleQueue()
+        self._closing: SimpleQueue[Job | None] = SimpleQueue()
+        self._done: deque[Job] = deque()
+        self._started = False
+        self._shut = False
+        self._directory, why = _usable(directory) if total > 0 else ("", "")
+        self.on = bool(self._directory)
+        if why:
+            warn(why)
+        ours, self._theirs = socketpair()
+        ours.setblocking(False)
+        self._theirs.setblocking(False)
+        self._record = Record(ours, self._on_done, lobby.close)
+        lobby.add(self._record)
+
+    # descriptors and bytes
+
+    def may_open(self) -> bool:
+        """Whether one more file may be made; the one who is told so makes it."""
+        return self.on and not self._shut and self.files < self._most_files and self.room()
+
+    def opened(self) -> None:
+        """Count a file that is about to be made."""
+        self.files += 1
+        self.most_open = max(self.most_open, self.files)
+
+    def reserve(self, count: int) -> bool:
+        """Book bytes before they are written; False if there is no place for them."""
+        if self.used + count > self._total:
+            return False
+        self.used += count
+        self.most = max(self.most, self.used)
+        return True
+
+    def release(self, count: int) -> None:
+        """Give booked bytes back."""
+        self.used -= count
+
+    # jobs
+
+    def submit(self, job: Job) -> None:
+        """Have a job done; its `done` is called on the loop in any case."""
+        if not self._started:
+            self._start()
+        self._work.put(job)
+
+    def close(self, fd: int, booked: int) -> None:
+        """Close a file in a thread, then give back its bytes and its place."""
+
+        def closed(_: Job) -> None:
+            self.files -= 1
+            self.used -= booked
+
+        job = Job(closed, fd)
+        if self._shut:
+            _close(fd)
+            closed(job)
+            return
+        if not self._started:
+            self._start()
+        self._closing.put(job)
+
+    def _start(self) -> None:
+        self._started = True
+        for number in range(THREADS):
+            threading.Thread(target=self._serve, name=f"disk {number}", daemon=True).start()
+        threading.Thread(target=self._serve_closing, name="disk closing", daemon=True).start()
+
+    def _serve(self) -> None:
+        while (job := self._work.get()) is not None:
+            _perform(job, self._directory)
+            self._back(job)
+
+    def _serve_closing(self) -> None:
+        while (job := self._closing.get()) is not None:
+            _close(job.fd)
+            self._back(job)
+
+    def _back(self, job: Job) -> None:
+        """Give a job back to the loop, from a thread."""
+        self._done.append(job)
+        with suppress(OSError):  # full: the loop has not looked yet, and will; closed: it never will
+            self._theirs.send(b"\0")
+
+    def _on_done(self, record: Any, _: int) -> None:
+        """Some jobs are over."""
+        with suppress(BlockingIOError):
+            while len(record.sock.recv(4096)) == 4096:
+                pass
+        while self._done:
+            job = self._done.popleft()
+            if job.error:
+                self.faults += 1
+            self._lobby.guard(None, job.done, job)
+
+    def shut(self) -> None:
+        """End the threads, each after its present job. Files are closed by then, or by the process's end."""
+        if self._shut:
+            return
+        self._shut = True
+        if self._started:
+            for _ in range(THREADS):
+                self._work.put(None)
+            self._closing.put(None)
+        self._lobby.close(self._record)
+
+
+def _usable(directory: str) -> tuple[str, str]:
+    """Find out where files can be made.
+
+    Returns:
+        The directory (empty: there is none), and what is to be said about it.
+    """
+    try:
+        directory = directory or tempfile.gettempdir()
+        os.close(make_file(directory))
+    except OSError as exc:
+        where = directory or "the system's directory for temporary files"
+        return "", (
+            f"buffers.directory: no file can be made in {where} ({exc.strerror}): bodies are held in memory "
+            "only; request bodies above buffers.request_memory are refused with 503, responses above "
+            "buffers.response_memory wait for their clients"
+        )
+    return directory, ""
+
+
+def fault_of(number: int) -> str:
+    """What an errno means to a spool: "disk-full" or "disk-error"."""
+    return "disk-full" if number in FULL else "disk-error"
