@@ -28,6 +28,7 @@ _ERRORS: Final = {
     "upstream-truncated": "http_response_incomplete",
     "response-timeout": "http_response_timeout",
     "response-head-large": "http_response_header_section_size",
+    "queue-full": "connection_limit_reached",
     "queue-timeout": "connection_limit_reached",
     "connection-limit": "connection_limit_reached",
     "denied": "http_request_denied",

@@ -2,8 +2,9 @@
 
 A synchronous planner: it changes its own state and says what I/O is to be done; it never waits. Asked for a
 lease, it answers with an idle connection, with a place at a server (to which the caller then connects), or
-with None: then the caller is in the line. A connection or a place that comes free goes to the head of the
-line and never past it. What is granted to a ticket is handed to its `grant`.
+with None: then the caller is in the line. A connection or a place that comes free goes to the line and never
+past it: to its head, or to its end while it is overloaded (core/line.py). What is granted to a ticket is
+handed to its `grant`.
 
 An idle connection stays registered in the lobby: the server's FIN on it, or bytes that nobody asked for, end
 it at once, so no request is sent into a dead connection that we could have known of.
@@ -11,84 +12,34 @@ it at once, so no request is sent into a dead connection that we could have know
 
 import socket
 from collections import OrderedDict
-from collections.abc import Callable
-from functools import partial
 from math import inf
-from typing import Any, Final, Protocol
+from typing import Final
 
-import trio
-
-from shieldproxy.core.address import Address
+from shieldproxy.core import line
+from shieldproxy.core.line import Pace
 from shieldproxy.core.upstreams import UpstreamSpec
-from shieldproxy.net.lobby import READS_A_TURN, Lobby
-from shieldproxy.net.record import ENDS, HUP, IN, NEWS, Downstream, Upstream, ignore
-from shieldproxy.net.tcpinfo import bound_orphan
+from shieldproxy.net.lobby import Lobby
+from shieldproxy.net.parting import Connections
+from shieldproxy.net.record import ENDS, HUP, IN, Upstream, ignore
+from shieldproxy.net.server import Grant, Server, Ticket
 
 AVOID: Final = 2.0
 """Seconds for which a server that refused a connection comes last."""
-ABANDON_TIME: Final = 5.0
-PART_TIME: Final = 1.0
-"""Seconds for the server to close behind its last response: a child of it may have inherited the socket."""
-ABANDON_BYTES: Final = 16 * 1024 * 1024
-ORPHAN_TIME: Final = 20.0
 
 
-class Server:
-    """One address of an upstream, and its connections."""
-
-    __slots__ = (
-        "address",
-        "asking",
-        "avoid_until",
-        "group",
-        "idle",
-        "leased",
-        "name",
-        "open",
-        "resolved",
-        "resolved_until",
-    )
-
-    def __init__(self, address: Address, group: "Group") -> None:
-        self.address = address
-        self.name = str(address)
-        self.group = group
-        self.idle: list[Upstream] = []
-        self.open = 0
-        """Connections in any state, and places granted for one."""
-        self.leased = 0
-        self.avoid_until = -inf
-        self.asking = trio.Lock()
-        """Held while its name is looked up."""
-        self.resolved: tuple[tuple[int, Any], ...] = ()
-        self.resolved_until = -inf
-
-
-Grant = Upstream | Server
-
-
-class Ticket(Protocol):
-    """Somebody who waits in line."""
-
-    rec: Downstream
-    grant: Callable[[Any, Grant], None]
-
-
-class Group:
+class Group(Connections):
     """The servers of one upstream, with least connections among them."""
 
     def __init__(self, spec: UpstreamSpec, lobby: Lobby) -> None:
+        super().__init__(lobby)
         self.spec = spec
         self.name = spec.name
         self.servers = tuple(Server(address, self) for address in spec.servers)
-        self.line: OrderedDict[Ticket, None] = OrderedDict()
-        self.dropped_idle = 0
-        """Idle connections that the server closed or spoke on."""
-        self.surplus = 0
-        """Connections on which more came than the response."""
+        self.line: OrderedDict[Ticket, float] = OrderedDict()
+        """Who waits, and since when."""
+        self.pace = Pace()
         self._single = self.servers[0] if len(self.servers) == 1 else None
         self._turn = 0
-        self._lobby = lobby
         self._on_pooled = self.on_pooled
         self._on_pool_due = self.on_pool_due
 
@@ -101,7 +52,7 @@ class Group:
         server = self._single or self._least(idle_only=True)
         if server is None or not server.idle:
             return None
-        server.leased += 1
+        server.taken += 1
         return _handed_over(server.idle.pop())
 
     def enter(self, ticket: Ticket) -> Grant | None:
@@ -113,13 +64,40 @@ class Group:
         if not self.line:
             server = self._least(idle_only=False)
             if server is not None:
-                server.leased += 1
+                server.taken += 1
                 if server.idle:
                     return _handed_over(server.idle.pop())
                 server.open += 1
                 return server
-        self.line[ticket] = None
+            self.pace.began(self._lobby.now)
+        self.line[ticket] = self._lobby.now
         return None
+
+    @property
+    def full(self) -> bool:
+        """Whether nobody else can be served or wait: whoever comes now is answered with 503 at once."""
+        if len(self.line) < self.spec.queue_length:
+            return False
+        return bool(self.line) or self._least(idle_only=False) is None
+
+    def retry_after(self) -> int:
+        """Whole seconds after which the line, as it moves now, will have come to whoever is sent away."""
+        waiting = len(self.line)
+        return line.retry_after(waiting, self.pace.each(self._lobby.now, waiting=waiting > 0))
+
+    def _next(self) -> Ticket:
+        """Whose turn in the line it is, out of it from now on."""
+        now = self._lobby.now
+        self.pace.freed(now)
+        waiting = len(self.line)
+        newest = waiting > 1 and line.newest_first(
+            self.spec.queue_order,
+            waited=now - next(iter(self.line.values())),
+            waiting=waiting,
+            each=self.pace.each(now, waiting=True),
+            timeout=self.spec.queue_timeout,
+        )
+        return self.line.popitem(last=newest)[0]
 
     def place(self, *, shun: Server) -> Server | None:
         """Return a place for a fresh connection at another server than `shun`, if one has room."""
@@ -127,7 +105,7 @@ class Group:
         if not room:
             return None
         server = min(room, key=lambda s: s.leased)
-        server.leased += 1
+        server.taken += 1
         server.open += 1
         return server
 
@@ -170,12 +148,14 @@ class Group:
         if up.latch & (IN | ENDS) and not self._silent(up):
             return
         if self.line:
-            ticket, _ = self.line.popitem(last=False)
+            ticket = self._next()
             _handed_over(up)
+            up.server.taken += 1
+            up.server.given += 1
             self._lobby.guard(ticket.rec, ticket.grant, ticket, up)
             return
         server = up.server
-        server.leased -= 1
+        server.given += 1
         server.idle.append(up)
         up.since = now = self._lobby.now
         up.on_event = self._on_pooled
@@ -200,100 +180,16 @@ class Group:
         self.drop(up)
         return False
 
-    def drop(self, up: Upstream) -> None:
-        """Close a leased connection that has nothing unread, and free its place."""
-        up.exchange = None
-        self._lobby.close(up, _close_orderly)
-        self.free(up.server)
-
-    def vacate(self, up: Upstream) -> Server:
-        """Close a leased connection and keep its place, for a fresh one."""
-        up.exchange = None
-        self._lobby.close(up, _close_orderly)
-        server: Server = up.server
-        return server
-
     def free(self, server: Server) -> None:
         """Free a leased place that holds no connection (any more); the head of the line gets it."""
         if self.line:
-            ticket, _ = self.line.popitem(last=False)
+            ticket = self._next()
+            server.taken += 1
+            server.given += 1
             self._lobby.guard(ticket.rec, ticket.grant, ticket, server)
             return
-        server.leased -= 1
+        server.given += 1
         server.open -= 1
-
-    def part(self, up: Upstream) -> None:
-        """End a connection whose last response is whole. Its place is free when the server has closed too.
-
-        Until then it holds a process or a thread of the server: the next connection would be one too many.
-        """
-        self.abandon(up, PART_TIME)
-
-    def abandon(self, up: Upstream, seconds: float = ABANDON_TIME) -> None:
-        """Give up a connection in mid-exchange: FIN, then read what still comes, within bounds.
-
-        A bare close() with unread input would reset a server that is still answering.
-        """
-        up.exchange = None
-        if up.fd < 0:
-            return
-        try:
-            up.sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            self.drop(up)
-            return
-        drained = [0]
-        up.on_event = partial(self._on_abandoned, drained)
-        up.on_due = self.drop
-        self._lobby.arm(up, self._lobby.now + seconds)
-        up.on_event(up, IN)
-
-    def _on_abandoned(self, drained: list[int], up: Upstream, _events: int) -> None:
-        scrap = self._lobby.discarded
-        for _ in range(READS_A_TURN):
-            try:
-                count = up.sock.recv_into(scrap)
-            except BlockingIOError:
-                return
-            except OSError:
-                count = 0
-            drained[0] += count
-            if count == 0 or drained[0] > ABANDON_BYTES:
-                self.drop(up)
-                return
-        self._lobby.again(up)
-
-    # idle connections
-
-    def on_pooled(self, up: Upstream, events: int) -> None:
-        """An idle connection that ends, or speaks unasked, serves nobody any more."""
-        up.latch |= events
-        if events & NEWS:
-            self.dropped_idle += 1
-            self._discard(up)
-
-    def on_pool_due(self, up: Upstream) -> None:
-        """An idle connection was not used for pool_idle."""
-        self._discard(up)
-
-    def _discard(self, up: Upstream) -> None:
-        server = up.server
-        server.idle.remove(up)
-        server.open -= 1
-        self._lobby.close(up, _close_orderly)
-
-    def forget(self, up: Upstream) -> None:
-        """Close a connection that no exchange has, after a defect, and free its place."""
-        if up in up.server.idle:
-            self._discard(up)
-        elif up.fd >= 0:
-            self.drop(up)
-
-    def close_idle(self) -> None:
-        """Close every idle connection (the drain's end)."""
-        for server in self.servers:
-            for up in list(server.idle):
-                self._discard(up)
 
 
 def _handed_over(up: Upstream) -> Upstream:
@@ -302,8 +198,3 @@ def _handed_over(up: Upstream) -> Upstream:
     up.due = inf
     up.on_event = ignore
     return up
-
-
-def _close_orderly(sock: socket.socket) -> None:
-    bound_orphan(sock, ORPHAN_TIME, ORPHAN_TIME)
-    sock.close()

@@ -10,8 +10,9 @@ import trio
 
 from shieldproxy.net.bell import Bell
 from shieldproxy.net.lobby import Lobby
-from shieldproxy.net.pool import AVOID, Server
+from shieldproxy.net.pool import AVOID
 from shieldproxy.net.record import ERROR, HUP, OUT, Upstream
+from shieldproxy.net.server import Server
 
 BACKLOG_FULL: Final = 0.05
 """Seconds between two tries at a unix socket that has no room in its backlog."""

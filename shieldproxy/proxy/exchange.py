@@ -8,8 +8,8 @@ shielded. `serve` is the whole story; the functions around it are its steps.
 from typing import Any, Final
 
 from shieldproxy.core.retry import may_retry
-from shieldproxy.net.pool import Grant, Server
 from shieldproxy.net.record import ERROR, HUP, OUT, Upstream
+from shieldproxy.net.server import Grant, Server
 from shieldproxy.net.upstream import ConnectFailed, connect
 from shieldproxy.proxy.answer import may_keep, refusal
 from shieldproxy.proxy.ends import SERVED, Ending, finish, give_up, refused
@@ -19,7 +19,7 @@ from shieldproxy.proxy.state import Ended, Exchange, UpstreamClosed
 
 NAME: Final = "shieldproxy exchange"
 RETRY_AFTER: Final = 5
-"""Seconds, in a 503: about what a line takes to move on."""
+"""Seconds, in a 503 that is for no upstream's line."""
 
 
 async def serve(house: House, ex: Exchange, ending: Ending | None = None) -> None:
@@ -72,7 +72,7 @@ async def _answer(house: House, ex: Exchange) -> Ending:
             exc.status,
             exc.reason,
             exc.detail,
-            retry_after=RETRY_AFTER if exc.status == 503 else None,
+            retry_after=ex.group.retry_after() if exc.status == 503 else None,
         )
         return refused(exc.by, exc.phase, exc.reason)
 
@@ -103,7 +103,11 @@ async def _lease(house: House, ex: Exchange) -> None:
         return
     assert bell is not None  # noqa: S101 - promoted
     if ex.place is None:
-        ex.granted = group.take() or group.enter(ex)
+        ex.granted = group.take()
+        if ex.granted is None:
+            if group.full:
+                raise Ended("proxy", "admission", "queue-full", 503)
+            ex.granted = group.enter(ex)
         deadline = lobby.now + group.spec.queue_timeout
         while ex.granted is None:
             if ex.rec.latch & (ERROR | HUP):

@@ -16,9 +16,9 @@ from shieldproxy.core.fields import Fault
 from shieldproxy.core.head import RequestHead, read_request
 from shieldproxy.core.retry import may_retry
 from shieldproxy.net.lobby import CHUNK
-from shieldproxy.net.pool import Grant, Server
 from shieldproxy.net.record import ENDS, ERROR, FIN, HUP, IN, NEWS, Downstream, Upstream
-from shieldproxy.proxy import ends, exchange
+from shieldproxy.net.server import Grant, Server
+from shieldproxy.proxy import ends
 from shieldproxy.proxy.answer import FITS, compose, parse
 from shieldproxy.proxy.desk import NEVER, Desk
 from shieldproxy.proxy.house import House
@@ -75,6 +75,9 @@ class Express(Desk):
         if up is not None:
             self._send(ex, up)
             return
+        if group.full:
+            self.refuse(ex, 503, "admission", "queue-full", retry_after=group.retry_after())
+            return
         ex.grant = self._on_grant
         granted = group.enter(ex)
         if granted is None:
@@ -97,8 +100,9 @@ class Express(Desk):
     def on_line_due(self, rec: Downstream) -> None:
         """Nothing came free within queue_timeout."""
         ex = rec.exchange
-        ex.group.quit(ex)
-        self.refuse(ex, 503, "admission", "queue-timeout", retry_after=exchange.RETRY_AFTER)
+        group = ex.group
+        group.quit(ex)
+        self.refuse(ex, 503, "admission", "queue-timeout", retry_after=group.retry_after())
 
     def _send(self, ex: Exchange, up: Upstream) -> None:
         """Write the request to a pooled connection and wait for the answer."""

@@ -8,8 +8,9 @@ from shieldproxy.core.head import RequestHead, ResponseHead
 from shieldproxy.core.policy import Policy, Verdict
 from shieldproxy.core.routes import Route
 from shieldproxy.net.bell import Bell
-from shieldproxy.net.pool import Group, Server
+from shieldproxy.net.pool import Group
 from shieldproxy.net.record import Downstream, Upstream
+from shieldproxy.net.server import Server
 
 Bytes = bytes | memoryview
 MOST: Final = 256 * 1024

@@ -7,8 +7,9 @@ from typing import Any, cast
 from shieldproxy.core.address import Address
 from shieldproxy.core.upstreams import UpstreamSpec
 from shieldproxy.net.lobby import Lobby
-from shieldproxy.net.pool import Grant, Group, Server
+from shieldproxy.net.pool import Group
 from shieldproxy.net.record import IN, Downstream, Upstream
+from shieldproxy.net.server import Grant, Server
 
 
 class Wire:
@@ -82,10 +83,11 @@ class Ticket:
 class Pool:
     """A group over a still lobby, and the connections that were made for it."""
 
-    def __init__(self, servers: int = 1, most: int = 2) -> None:
+    def __init__(self, servers: int = 1, most: int = 2, **spec: Any) -> None:
         addresses = tuple(Address("127.0.0.1", 9000 + number, "") for number in range(servers))
         self.lobby = Still()
-        self.group = Group(UpstreamSpec("legacy", addresses, most, pool_idle=30.0), cast(Lobby, self.lobby))
+        made = UpstreamSpec("legacy", addresses, most, pool_idle=30.0, **spec)
+        self.group = Group(made, cast(Lobby, self.lobby))
         self.numbers = 10
 
     def connect(self, place: Grant | None) -> Upstream:

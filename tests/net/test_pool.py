@@ -2,8 +2,10 @@
 
 import pytest
 
-from shieldproxy.net.pool import ABANDON_BYTES, ABANDON_TIME, AVOID, Server
+from shieldproxy.net.parting import ABANDON_BYTES, ABANDON_TIME
+from shieldproxy.net.pool import AVOID
 from shieldproxy.net.record import FIN, HUP, IN, OUT
+from shieldproxy.net.server import Server
 from tests.net.pools import Pool, Ticket, wire
 
 # leases

@@ -4,8 +4,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from shieldproxy.net.pool import Grant, Server
 from shieldproxy.net.record import FIN, IN, Upstream
+from shieldproxy.net.server import Grant, Server
 from tests.net.pools import Pool, Ticket
 
 
@@ -14,6 +14,7 @@ class Planner(RuleBasedStateMachine):
 
     pool: Pool
     most: int
+    order: str
 
     def __init__(self) -> None:
         super().__init__()
@@ -21,10 +22,13 @@ class Planner(RuleBasedStateMachine):
         self.places: list[Server] = []
         self.line: list[Ticket] = []
 
-    @initialize(servers=st.integers(1, 3), most=st.integers(1, 3))
-    def begin(self, servers: int, most: int) -> None:
+    @initialize(
+        servers=st.integers(1, 3), most=st.integers(1, 3), order=st.sampled_from(["fifo", "lifo", "adaptive"])
+    )
+    def begin(self, servers: int, most: int, order: str) -> None:
         self.most = most
-        self.pool = Pool(servers, most)
+        self.order = order
+        self.pool = Pool(servers, most, queue_order=order)
 
     def hold(self, granted: Grant) -> None:
         if isinstance(granted, Server):
@@ -35,9 +39,15 @@ class Planner(RuleBasedStateMachine):
             self.leased.append(granted)
 
     def served(self) -> None:
-        """Those who were granted something meanwhile: from the head of the line only."""
-        while self.line and self.line[0].granted:
-            (granted,) = self.line.pop(0).granted
+        """Those who were granted something meanwhile: from one end of the line only."""
+        had = [bool(ticket.granted) for ticket in self.line]
+        if self.order == "fifo":
+            assert had == sorted(had, reverse=True)
+        elif self.order == "lifo":
+            assert had == sorted(had)
+        for ticket in [ticket for ticket in self.line if ticket.granted]:
+            self.line.remove(ticket)
+            (granted,) = ticket.granted
             self.hold(granted)
 
     @rule()

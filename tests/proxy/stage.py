@@ -12,8 +12,8 @@ import pytest
 import trio
 
 from shieldproxy.core.closing import State
-from shieldproxy.net.pool import Server
 from shieldproxy.net.record import Downstream
+from shieldproxy.net.server import Server
 from shieldproxy.proxy import exchange as exchange_module
 from shieldproxy.proxy.admission import house_clients
 from shieldproxy.proxy.express import Express
