@@ -32,7 +32,6 @@ from shieldproxy.configupstream import UpstreamTable
 
 T = TypeVar("T", bound=msgspec.Struct)
 DEFAULT_LISTEN = "127.0.0.1:8080"
-RATES = ("body_min_rate", "send_min_rate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,16 +236,7 @@ def _no_twins(named: Iterable[tuple[str, Where]], faults: Faults, *, across_file
 
 def _warnings(config: Config) -> list[str]:
     """What is read and changes nothing yet, on one line."""
-    places = [
-        config.timeouts,
-        *(Placed(r.table.timeouts, r.where.at("timeouts")) for r in config.rules if r.table.timeouts),
-    ]
-    keys = [
-        placed.where.at(key).prefix
-        for placed in places
-        for key in RATES
-        if getattr(placed.table, key) is not None
-    ]
+    keys = []
     if config.server.workers != 1:
         keys.append("server.workers")
     if config.admin is not None:

@@ -5,17 +5,26 @@ It prints docs/configuration.md; a test holds that file to what is printed here.
 
 import json
 import sys
+from sys import maxsize
 
 import msgspec
 
 from shieldproxy import units
 from shieldproxy.configread import allowed, keys, unwrap
-from shieldproxy.configschema import TABLES, HeadersTable
-from shieldproxy.configtypes import Seconds
-from shieldproxy.core.limits import Limits, Timeouts
+from shieldproxy.configschema import EVERY, HeadersTable
+from shieldproxy.configtypes import DiskSize, Rate, Seconds, Size, WholeSeconds
+from shieldproxy.core.limits import Buffers, Limits, Timeouts
+from shieldproxy.core.routes import Route
 
-DEFAULTS = {"timeouts": Timeouts(), "limits": Limits()}
-HEADINGS = {"upstream": "[upstream.NAME]", "route": "[[route]]", "rule": "[[rule]]"}
+DEFAULTS = {"timeouts": Timeouts(), "limits": Limits(), "buffers": Buffers(), "route": Route("")}
+"""Where ``core`` has the default of a key that is not set."""
+HEADINGS = {
+    "upstream": "[upstream.NAME]",
+    "upstream.health": "[upstream.NAME.health]",
+    "upstream.repair": "[upstream.NAME.repair]",
+    "route": "[[route]]",
+    "rule": "[[rule]]",
+}
 
 INTRO = """\
 # Configuration
@@ -38,33 +47,35 @@ the first of its file.
 **Includes.** `include = ["known-clients.toml"]`, at the top of a file. What is included comes first, so
 that rules of the including file are later and win; of a single value in `[timeouts]`, `[limits]` or
 `[upstream.NAME]`, and of two routes for the same listen, host and path, the including file's stands. An
-included file may include others, each counts once, and may not hold `[server]`, `[log]` or `[admin]`.
+included file may include others, each counts once, and may not hold `[server]`, `[log]`, `[admin]` or
+`[buffers]`.
 
-**Not honoured yet**: `body_min_rate`, `send_min_rate`, `workers` other than 1, `[admin]`. One warning line
-names those that a file sets.
+**Not honoured yet**: `workers` other than 1, `[admin]`. One warning line names those that a file sets.
 """
 
 
 def default_of(table: str, info: msgspec.structs.FieldInfo) -> object:
-    """The default of a key: of ``core`` in [timeouts] and [limits]; None where it is not set by default."""
-    if table in DEFAULTS:
-        return getattr(DEFAULTS[table], info.name)
+    """The default of a key: that of ``core`` where it has one; None where it is not set by default."""
     if info.default_factory is not msgspec.NODEFAULT:
         return info.default_factory()
+    if info.default is None:
+        return getattr(DEFAULTS.get(table), info.name, None)
     return info.default
 
 
-def shown(value: object, info: msgspec.structs.FieldInfo) -> str:
+def shown(value: object, kind: object) -> str:
     """A default as TOML writes it."""
     if value is msgspec.NODEFAULT:
         return "required"
-    if value is None or value == "":
+    if value is None or value == "" or isinstance(value, msgspec.Struct):
         return ""
-    if info.name.endswith("_rate") and isinstance(value, float):
+    if value == maxsize:
+        text = json.dumps(units.OFF)
+    elif kind is Rate and isinstance(value, float):
         text = json.dumps(units.show_rate(value))
-    elif isinstance(value, float):
-        text = json.dumps(units.show_seconds(Seconds(value)))
-    elif isinstance(value, int) and not isinstance(value, bool) and value >= 4096 and value % 1024 == 0:
+    elif kind in (Seconds, WholeSeconds) and isinstance(value, float):
+        text = json.dumps(units.show_seconds(value))
+    elif kind in (Size, DiskSize) and isinstance(value, int) and value >= 4096:
         text = json.dumps(units.show_size(value))
     else:
         text = json.dumps(value) if value != {} else "{}"
@@ -88,14 +99,14 @@ def table_text(name: str, table: type[msgspec.Struct]) -> str:
         may_be = "a table" if inner else allowed(kind, meta)
         if kind is HeadersTable:
             may_be = '`{ set = { X-From = "edge" }, remove = ["Cookie"] }`'
-        cells = (f"`{key}`", meta.description or "", shown(default_of(name, info), info), may_be)
+        cells = (f"`{key}`", meta.description or "", shown(default_of(name, info), kind), may_be)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
 
 def page() -> str:
     """The whole page."""
-    return "\n".join([INTRO, *(table_text(name, table) for name, table in TABLES.items())])
+    return "\n".join([INTRO, *(table_text(name, table) for name, table in EVERY.items())])
 
 
 if __name__ == "__main__":

@@ -218,7 +218,13 @@ TABLES: dict[str, type[Struct]] = {
     "route": RouteTable,
     "rule": RuleTable,
 }
-INNER: dict[str, type[Struct]] = {"upstream.NAME.health": HealthTable, "upstream.NAME.repair": RepairTable}
+INNER: dict[str, type[Struct]] = {"upstream.health": HealthTable, "upstream.repair": RepairTable}
 """Tables inside those."""
+EVERY: dict[str, type[Struct]] = {
+    name: table
+    for outer, found in TABLES.items()
+    for name, table in {outer: found, **{k: v for k, v in INNER.items() if k.startswith(f"{outer}.")}}.items()
+}
+"""All of them, each inner one behind its outer one."""
 MAIN_ONLY = ("server", "log", "admin", "buffers")
 """Tables that stand in the main file alone: what is included is shared, and these are this host's own."""

@@ -15,15 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from shieldproxy import units
-from shieldproxy.config import RATES
 from shieldproxy.core.explain import Considered, Explanation, Reason
 from shieldproxy.core.plan import Plan
 from shieldproxy.core.routes import Route, RouteTable
 from shieldproxy.core.rulebook import RuleBook
-
-NOT_YET = frozenset(f"timeouts.{rate}" for rate in RATES)
-"""Values that are read and kept, and that nothing is done by in this version."""
-
 
 NONE = {
     "deny": units.OFF,
@@ -113,11 +108,7 @@ def as_json(found: Explained) -> str:
             for seen, file in zip(found.explanation.considered, found.files, strict=True)
         ],
         "policy": {
-            value.name: {
-                "value": _number(value.value),
-                "origin": value.origin,
-                "honoured": value.name not in NOT_YET,
-            }
+            value.name: {"value": _number(value.value), "origin": value.origin}
             for value in found.explanation.values
         },
     }
@@ -202,7 +193,7 @@ def _text(name: str, value: object) -> str:
 def _cells(found: Explained) -> Iterator[tuple[tuple[str, str, str], str]]:
     """Name, value and origin of each value in force, and its style."""
     for value in found.explanation.values:
-        shown = _text(value.name, value.value) + (" (not honoured yet)" if value.name in NOT_YET else "")
+        shown = _text(value.name, value.value)
         yield (value.name, shown, value.origin), "" if value.origin == "default" else "cyan"
 
 
