@@ -74,7 +74,7 @@ def read_request(data: bytes, end: int) -> RequestHead | Fault:
     if match is not None and data[end - 4 : end] == b"\r\n\r\n":
         method, target, path, minor = match.groups()
         if method == b"CONNECT" or method == b"TRACE":  # noqa: PLR1714 - a set costs twice as much here
-            return _refused_method(method)
+            return _read_slowly(data[: end_of_head(data, 0)])
         start = match.end()
         block, one, first, two, second = without_changing(data, start, end - 4)
         known = _known_block(block)
@@ -103,11 +103,6 @@ def read_request(data: bytes, end: int) -> RequestHead | Fault:
     return _read_slowly(data[: end_of_head(data, 0)])
 
 
-def _refused_method(method: bytes) -> Fault:
-    name = method.decode("ascii")
-    return Fault(405, "method", f"{name} is not served here")
-
-
 def _read_slowly(data: bytes) -> RequestHead | Fault:
     cut = split_lines(data, 400)
     if isinstance(cut, Fault):
@@ -122,7 +117,7 @@ def _read_slowly(data: bytes) -> RequestHead | Fault:
     if isinstance(first, Fault):
         return first
     if first.method in {b"CONNECT", b"TRACE"}:
-        return _refused_method(first.method)
+        return Fault(405, "method", f"{first.method.decode('ascii')} is not served here")
     where = request_target(first.method, first.target)
     if isinstance(where, Fault):
         return where

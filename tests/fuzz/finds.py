@@ -37,4 +37,12 @@ FINDS: list[Find] = [
         "dripped request", 76, b"T /a HTTP/1.1\nHost: tple\n\n\r\n",
         "LF LF CR LF: the second blank line was taken for the head's end, if both came at once",
     ),
+    Find(
+        "readers", 145, b"HTTP/1.1 200\nContent-Length:\nTransfer-Encoding :\n\n",
+        "the check itself: a field whose name is followed by a space was not seen to stand in the head",
+    ),
+    Find(
+        "dripped request", 8, b"CONNECT / HTTP/1.0\r\n\n\r\n\r\n",
+        "CRLF LF behind CONNECT: 405 if more blank lines came with it, 400 if they came later",
+    ),
 ]  # fmt: skip

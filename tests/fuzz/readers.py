@@ -39,11 +39,11 @@ SHOWN: Final = {
     "space-before-colon": re.compile(rb"[ \t]:").search,
     "host-many": re.compile(rb"(?i)\nhost:[^\n]*\n(?:.*\n)?host:", re.DOTALL).search,
     "length-and-coding": re.compile(
-        rb"(?i)(?s:content-length:.*transfer-encoding:|coding:.*-length:)"
+        rb"(?is)content-length[ \t]*:.*transfer-encoding[ \t]*:|coding[ \t]*:.*-length[ \t]*:"
     ).search,
-    "length-many": re.compile(rb"(?is)content-length:.*(?:content-length:|,)").search,
+    "length-many": re.compile(rb"(?is)content-length[ \t]*:.*(?:content-length[ \t]*:|,)").search,
 }
-"""What must stand in a head that is refused for this reason."""
+"""What must stand in a head that is refused for this reason; in a response, spaces may precede a colon."""
 
 
 def check_readers(choice: int, data: bytes) -> None:
