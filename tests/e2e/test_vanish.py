@@ -24,11 +24,13 @@ from tests.kit.sockets import (
     FIN_WAIT2,
     descriptors,
     eventually,
+    facing,
     gone,
     held_by,
     of_port,
     table,
     unread,
+    unsent,
 )
 from tests.kit.upstream import Upstream
 from tests.kit.watch import Watch
@@ -74,6 +76,10 @@ class Stage:
     def descriptors(self) -> list[str]:
         """Every descriptor of the proxy."""
         return [str(entry.readlink()) for entry in Path(f"/proc/{self.proxy.pid}/fd").iterdir()]
+
+    def acknowledged(self, client: Client) -> bool:
+        """Whether the client's kernel has all that was sent so far, and the proxy's knows."""
+        return [row.unsent for row in facing(client.sock, self.proxy.pid)] == [0]
 
     def left(self) -> list[Any]:
         """What the proxy's kernel still holds of its clients."""
@@ -134,8 +140,9 @@ class TestVanished:
         scene = Stage(bench, line, timeouts={**GONE, "keep_alive": "500ms"})
         with scene.client() as client:
             client.ask(request())
+            assert eventually(lambda: scene.acknowledged(client))  # else it is lingered for
             line.cut()
-            receipt(scene.proxy, client)
+            assert "linger" not in receipt(scene.proxy, client)
             gone(scene.left, 2 + 2)
 
     def test_in_a_head_and_in_a_body(self, line: Wire, bench: Bench) -> None:
@@ -146,7 +153,7 @@ class TestVanished:
         with scene.client() as head, scene.client() as body:
             head.send(b"GET / HTTP/1.1\r\n")
             body.send(request(method="POST", fields=["Content-Length: 100"]) + b"x")
-            eventually(lambda: scene.upstream.links)
+            assert eventually(lambda: scene.upstream.links and not (unsent(head.sock) or unsent(body.sock)))
             line.cut()
             cut = time.monotonic()
             for client in (head, body):
