@@ -56,6 +56,9 @@ class Lobby:
         """Called between batches, where descriptors may come and go: the listeners' accept."""
         self.discarded = memoryview(bytearray(CHUNK))
         self.turns = 0
+        self.batch: list[tuple[int, int]] = []
+        """The events of the turn, those included whose records have been called."""
+        self._told: tuple[list[tuple[int, int]], dict[int, int]] = ([], {})
         self._fault = fault
         self._records: list[Record | None] = [None] * limit
         self._doomed: list[tuple[socket.socket, Callable[[socket.socket], None] | None]] = []
@@ -180,7 +183,7 @@ class Lobby:
         self.turns += 1
         self.now = self.clock()
         records = self._records
-        events = self.epoll.poll(0, BATCH if most is None else min(BATCH, most))
+        self.batch = events = self.epoll.poll(0, BATCH if most is None else min(BATCH, most))
         if self._rung:
             self._rung = False
             os.eventfd_read(self._bell)
@@ -207,6 +210,14 @@ class Lobby:
             for call in between:
                 self.guard(None, call)
         return len(events)
+
+    def told(self, record: Record) -> int:
+        """What this batch has of a record, whether it has been called or not; nothing outside of a batch."""
+        if not self._in_batch:
+            return 0
+        if self._told[0] is not self.batch:
+            self._told = (self.batch, dict(self.batch))
+        return self._told[1].get(record.fd, 0)
 
     def guard(self, record: Any, call: Callable[..., None], *args: Any) -> None:
         """Call something of a record's; its defect is that record's alone."""

@@ -20,7 +20,7 @@ from shieldproxy.core.line import Pace
 from shieldproxy.core.upstreams import UpstreamSpec
 from shieldproxy.net.lobby import Lobby
 from shieldproxy.net.parting import Connections
-from shieldproxy.net.record import ENDS, HUP, IN, Upstream, ignore
+from shieldproxy.net.record import ENDS, HUP, IN, NEWS, Upstream, ignore
 from shieldproxy.net.server import Grant, Server, Ticket
 
 AVOID: Final = 2.0
@@ -52,6 +52,8 @@ class Group(Connections):
         server = self._single or self._least(idle_only=True)
         if server is None or not server.idle:
             return None
+        if len(self._lobby.batch) > 1 and not self._good(server):
+            return None
         server.taken += 1
         return _handed_over(server.idle.pop())
 
@@ -65,7 +67,7 @@ class Group(Connections):
             server = self._least(idle_only=False)
             if server is not None:
                 server.taken += 1
-                if server.idle:
+                if server.idle and self._good(server):
                     return _handed_over(server.idle.pop())
                 server.open += 1
                 return server
@@ -135,6 +137,21 @@ class Group(Connections):
         ):
             return None  # a less busy server has no idle connection: `enter` will say so
         return best
+
+    def _good(self, server: Server) -> bool:
+        """Whether a server has an idle connection of which this batch has no news.
+
+        The client may stand before the upstream in the batch: in the kernel's list since its first byte, or
+        since it has room to write. What the upstream said, or that it ended, is known by then all the same.
+        """
+        lobby, idle = self._lobby, server.idle
+        while idle:
+            up = idle[-1]
+            if up.since == lobby.now or not lobby.told(up) & NEWS:  # given back in this turn: called already
+                return True
+            self.dropped_idle += 1
+            self._discard(up)
+        return False
 
     # giving back
 

@@ -13,13 +13,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.kit.client import open_socket
 from tests.kit.closewait import WATCHMAN
-from tests.kit.sockets import CLOSE_WAIT, Row, gone, held_by, table
+from tests.kit.sockets import CLOSE_WAIT, Row, eventually, gone, held_by, table
 from tests.kit.transcript import note_line
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -220,6 +221,17 @@ class Proxy:
     def signal(self, number: int) -> None:
         """Send a signal."""
         self.process.send_signal(number)
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """It sees nothing of what happens meanwhile, and then all of it at once."""
+        stat = Path(f"/proc/{self.pid}/stat")
+        self.signal(signal.SIGSTOP)
+        try:
+            assert eventually(lambda: stat.read_text("ascii").rpartition(")")[2].startswith(" T"), step=0.001)
+            yield
+        finally:
+            self.signal(signal.SIGCONT)
 
     def fds(self) -> int:
         """Open descriptors of the process."""

@@ -69,6 +69,20 @@ def test_a_partial_read_stands_in_the_ready_list(house: Rig, again: bool) -> Non
     assert sum(sizes) == (100 if again else 10)
 
 
+def test_a_batch_is_known_while_it_is_worked_on(house: Rig) -> None:
+    """Also of those who are called later in it; afterwards it is no news."""
+    seen: list[int] = []
+    pairs = [house.pair(lambda *_: seen.append(sum(bool(house.lobby.told(rec) & IN) for _, rec in pairs)))]
+    pairs += [house.pair(ignore) for _ in range(2)]
+    house.quiet()
+    seen.clear()
+    for peer, _ in pairs[:2]:
+        peer.sendall(b"x")
+    house.until(lambda: bool(seen))
+    assert seen == [2]
+    assert not any(house.lobby.told(rec) for _, rec in pairs)
+
+
 def test_the_ready_list_is_called_once_a_turn(house: Rig) -> None:
     """Who has much to read takes its share in each turn, beside the events of others."""
     sizes, on_event = reads_once(house.lobby, 10, again=True)

@@ -187,6 +187,34 @@ def test_an_idle_connection_that_ends_or_speaks_is_dropped_at_once(events: int) 
     assert wire(up).calls == ["close"]
 
 
+@pytest.mark.parametrize("events", [IN, FIN, IN | FIN, IN | FIN | HUP])
+@pytest.mark.parametrize("behind", [False, True], ids=["no other", "another"])
+def test_who_asks_earlier_in_the_batch_does_not_get_it_either(events: int, behind: bool) -> None:
+    """The connection's event stands behind the client's in the batch."""
+    pool = Pool()
+    ups = [pool.lease() for _ in range(2 if behind else 1)]
+    for up in reversed(ups):
+        pool.group.release(up)
+    pool.lobby.now += 1
+    pool.lobby.batch = [(3, IN), *((up.fd, events) for up in ups[:1])]
+    taken = pool.group.take()
+    assert taken is (ups[1] if behind else None)
+    assert pool.group.dropped_idle == 1
+    assert wire(ups[0]).calls == ["close"]
+    assert taken or isinstance(pool.group.enter(Ticket()), Server)
+
+
+@pytest.mark.parametrize("given_back", [True, False])
+def test_an_event_of_this_batch_that_was_the_response_does_not_count(given_back: bool) -> None:
+    pool = Pool()
+    up = pool.lease()
+    pool.lobby.batch = [(up.fd, IN if given_back else OUT), (3, IN)]
+    pool.group.release(up)
+    if not given_back:
+        pool.lobby.now += 1
+    assert pool.group.take() is up
+
+
 def test_room_to_write_does_not_end_an_idle_one() -> None:
     pool = Pool()
     up = pool.lease()
