@@ -1,0 +1,140 @@
+"""Brings recorder, bestiary and good clients together before a proxy."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.quiet.bestiary import WISHED
+
+ROOT = Path(__file__).resolve().parents[2]
+SETTLE = 1.5
+"""Seconds in which a proxy ends what clients have left behind."""
+
+
+def start(module: str, *words: object, before: Sequence[str] = ()) -> "subprocess.Popen[str]":
+    """Start one of the processes; ``before`` are words before its command."""
+    command = [*before, sys.executable, "-m", f"tests.quiet.{module}", *map(str, words)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+def told(process: "subprocess.Popen[str]", limit: float) -> dict[str, Any]:
+    """What a process says at its end."""
+    output, _ = process.communicate(timeout=limit)
+    if process.returncode:
+        raise RuntimeError(f"{process.args!r} ended with status {process.returncode}")
+    found: dict[str, Any] = json.loads(output)
+    return found
+
+
+class Recorder:
+    """The server's process."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+        self.port = int(self._line())
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
+
+    def report(self) -> dict[str, Any]:
+        """What it has seen since the last report."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        found: dict[str, Any] = json.loads(self._line())
+        return found
+
+
+@contextmanager
+def recorder(before: Sequence[str] = ()) -> Iterator[Recorder]:
+    """A recording server while the block runs."""
+    process = start("recorder", before=before)
+    try:
+        yield Recorder(process)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """How the proxy ended connections; each is a mapping from "phase kind" to a count."""
+
+    resets: Mapping[str, int]
+    """That it caused."""
+    halves: Mapping[str, int]
+    """FINs while a request was on its way, worked on or answered, that it caused."""
+    wished: Mapping[str, int]
+    """Of either, because the client of a GET had gone."""
+
+
+def ends(report: Mapping[str, Any]) -> Ends:
+    """Sort the ends of a recorder's report; a FIN on an idle connection is as it should be."""
+    sorted_ends: dict[str, dict[str, int]] = {"rst": {}, "fin": {}, "wish": {}}
+    for text, count in report["ends"].items():
+        how, phase, kind = text.split(" ")
+        if (how, phase) == ("fin", "idle"):
+            continue
+        wished = kind in WISHED and phase in ("work", "answer")
+        sorted_ends["wish" if wished else how][f"{phase} {kind}"] = count
+    return Ends(sorted_ends["rst"], sorted_ends["fin"], sorted_ends["wish"])
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """What one run came to."""
+
+    server: dict[str, Any]
+    good: dict[str, Any]
+    beasts: dict[str, dict[str, int]]
+
+    @property
+    def ends(self) -> Ends:
+        """How the proxy ended connections."""
+        return ends(self.server)
+
+
+def play(
+    server: Recorder,
+    address: str,
+    seconds: float,
+    *,
+    good: int = 12,
+    each: int = 4,
+    kinds: Sequence[str] = (),
+    calm: bool = False,
+    seed: int = 1,
+    before: Sequence[str] = (),
+) -> Play:
+    """Good clients for so many seconds, with the bestiary beside them unless it is calm.
+
+    Args:
+        server: the recording one, behind the proxy.
+        address: the proxy's.
+        seconds: how long.
+        good: how many good clients.
+        each: how many of each kind of the others.
+        kinds: only these; none: all.
+        calm: none of the others.
+        seed: of all that they do.
+        before: words before each command.
+    """
+    server.report()
+    crowd = [start("good", address, seconds, seed, good, before=before)]
+    if not calm:
+        crowd.append(start("bestiary", address, seconds, seed, each, *kinds, before=before))
+    try:
+        found = [told(process, seconds + 40) for process in crowd]
+        time.sleep(SETTLE)
+        return Play(server.report(), found[0], found[1] if found[1:] else {})
+    finally:
+        for process in crowd:
+            process.kill()
+            process.communicate()

@@ -1,0 +1,324 @@
+"""A legacy server that watches what is done to it: ``python -m tests.quiet.recorder``, a process of its own.
+
+It prints the port that it listens at, answers what a target asks for (``pages``), and prints one line of JSON
+for each line of standard input: what it saw since the last one. It ends with its input. One epoll, no threads,
+no collector: its own lateness must not look like a proxy's.
+
+**Occupied** is a connection from a request's first byte until the last byte of its response has left this
+kernel's queue of unsent bytes (SIOCOUTQNSD): on loopback, it has then arrived at the proxy's. SIOCOUTQ would
+not do: the acknowledgement of a last small segment may be delayed by 40 ms. What is counted is not the time
+itself but how much of it the server spent **waiting**: for the rest of a request, and for room to send.
+
+An end is a reset or a FIN, and it has a phase: ``idle``, ``request`` (some of one had come), ``work``,
+``answer``. The first end of a connection counts.
+"""
+
+import fcntl
+import gc
+import heapq
+import json
+import os
+import select
+import socket
+import struct
+import sys
+import time
+from collections import Counter
+from contextlib import suppress
+from typing import Any
+
+from tests.kit.wire import ViolationError
+from tests.quiet.pages import Ask, content, parse
+from tests.quiet.strict import Reader, Whole
+
+SIOCOUTQNSD = 0x894B
+LOOK = 0.0005
+"""Seconds after which unsent bytes are looked at again, at first."""
+PIECE = 256 * 1024
+TURN = 4
+"""Pieces that one connection may send before others have their turn."""
+EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+GONE = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+
+
+def unsent(sock: socket.socket) -> int:
+    """How many bytes have not been sent yet."""
+    return int(struct.unpack("=i", fcntl.ioctl(sock, SIOCOUTQNSD, bytes(4)))[0])
+
+
+class Link:
+    """One connection."""
+
+    __slots__ = ("answering", "ask", "end", "first", "left", "reader", "since", "sock", "timer", "waited", "working")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.reader = Reader()
+        self.ask: Ask | None = None
+        self.working = self.answering = False
+        self.end = ""
+        self.left = memoryview(b"")
+        self.first = 0.0
+        """When the request's first byte came; 0: there is none."""
+        self.since = 0.0
+        """Since when it waits for room to send; 0: it does not."""
+        self.waited = 0.0
+        self.timer = 0
+        """The number of its timer; others of it are void."""
+
+    @property
+    def phase(self) -> str:
+        """What it is doing."""
+        if self.answering:
+            return "answer"
+        return "work" if self.working else "request" if self.reader.begun else "idle"
+
+    @property
+    def kind(self) -> str:
+        """Who asked; ``?``: not known yet."""
+        if self.ask is None and self.reader.target:
+            with suppress(ValueError, KeyError):
+                return parse(self.reader.target).kind
+        return self.ask.kind if self.ask else "?" if self.reader.begun else "-"
+
+
+class Seen:
+    """What is counted."""
+
+    def __init__(self, now: int) -> None:
+        self.requests = Counter[str]()
+        self.faults: list[str] = []
+        self.cut = 0
+        self.most = now
+        self.connections = 0
+        self.ends = Counter[str]()
+        self.waits: list[float] = []
+        self.worst: list[tuple[float, str]] = []
+
+    def report(self, unfinished: int) -> dict[str, Any]:
+        """As plain values; times in milliseconds."""
+        waits = sorted(self.waits)
+        return {
+            "requests": dict(self.requests),
+            "no_request": len(self.faults) + self.cut,
+            "faults": self.faults[:10],
+            "cut": self.cut,
+            "unfinished": unfinished,
+            "most": self.most,
+            "connections": self.connections,
+            "ends": dict(self.ends),
+            "waited": {
+                "count": len(waits),
+                **{f"p{part}": share(waits, part) for part in (50, 99)},
+                "worst": share(waits, 100),
+            },
+            "slowest": [(round(value, 2), what) for value, what in self.worst],
+        }
+
+
+def share(values: list[float], part: int) -> float:
+    """A percentile of sorted values."""
+    return round(values[min(len(values) - 1, len(values) * part // 100)], 3) if values else 0.0
+
+
+class Recorder:
+    """The server."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+        self.listener.setblocking(False)
+        self.port: int = self.listener.getsockname()[1]
+        self.epoll = select.epoll()
+        self.epoll.register(self.listener, select.EPOLLIN)
+        self.epoll.register(sys.stdin, select.EPOLLIN)
+        self.links: dict[int, Link] = {}
+        self.timers: list[tuple[float, int, Link]] = []
+        self.count = 0
+        self.ready: list[Link] = []
+        self.seen = Seen(0)
+
+    def run(self) -> None:
+        """Serve until standard input ends."""
+        while True:
+            wait = max(0.0, self.timers[0][0] - time.monotonic()) if self.timers else -1
+            events = self.epoll.poll(0 if self.ready else wait, 512)
+            now = time.monotonic()
+            welcome = False
+            for number, event in events:
+                if number in self.links:
+                    self.look(self.links[number], event, now)
+                elif number == self.listener.fileno():
+                    welcome = True
+                elif number == sys.stdin.fileno() and not self.command():
+                    return
+            again, self.ready = self.ready, []
+            for link in again:
+                if link.sock.fileno() >= 0:
+                    self.send(link, now)
+            while self.timers and self.timers[0][0] <= time.monotonic():
+                _, number, link = heapq.heappop(self.timers)
+                if number == link.timer:
+                    self.due(link)
+            # last: a connection that takes the place of another must not be counted beside it
+            if welcome and not events[511:]:
+                self.welcome()
+
+    def command(self) -> bool:
+        """Report for each line; False at the end."""
+        data = os.read(sys.stdin.fileno(), 4096)
+        for _ in range(data.count(b"\n")):
+            begun = sum(link.reader.begun for link in self.links.values())
+            print(json.dumps(self.seen.report(begun)), flush=True)
+            self.seen = Seen(len(self.links))
+        return bool(data)
+
+    def welcome(self) -> None:
+        """Accept all that wait."""
+        with suppress(BlockingIOError):
+            while True:
+                sock, _ = self.listener.accept()
+                sock.setblocking(False)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self.links[sock.fileno()] = Link(sock)
+                self.epoll.register(sock, EVENTS)
+                self.seen.connections += 1
+                self.seen.most = max(self.seen.most, len(self.links))
+
+    def look(self, link: Link, event: int, now: float) -> None:
+        """Something happened on a connection."""
+        if event & GONE and not link.end and (link.working or link.answering):
+            error = link.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            self.ended(link, "rst" if error or event & select.EPOLLERR else "fin")
+        if link.end and event & (select.EPOLLHUP | select.EPOLLERR):
+            self.close(link)
+        elif link.answering:
+            if event & select.EPOLLOUT:
+                self.send(link, now)
+        elif not link.working:
+            self.read(link, now)
+
+    def read(self, link: Link, now: float) -> None:
+        """Read while nothing is being answered; nothing is read ahead of an answer."""
+        try:
+            while not link.working:
+                data = link.sock.recv(PIECE)
+                if not data:
+                    self.ended(link, "fin")
+                    self.close(link)
+                    return
+                link.first = link.first or now
+                for whole in link.reader.feed(data):
+                    self.ask(link, whole)
+        except BlockingIOError:
+            pass
+        except ViolationError as fault:
+            self.seen.faults.append(str(fault)[:300])
+            link.end = "ours"
+            self.close(link)
+        except OSError:
+            self.ended(link, "rst")
+            self.close(link)
+
+    def ask(self, link: Link, whole: Whole) -> None:
+        """A request is whole: work."""
+        try:
+            if link.working:
+                raise ValueError("sent before the answer to another")
+            ask = parse(whole.target)
+        except (ValueError, KeyError) as fault:
+            raise ViolationError(f"{whole.target}: {fault}") from fault
+        self.seen.requests[ask.kind] += 1
+        link.ask, link.working = ask, True
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {ask.size}\r\nX-Sum: {whole.sum:08x}\r\n\r\n"
+        link.left = memoryview(head.encode() + content(ask.number, ask.size))
+        now = time.monotonic()
+        link.waited = now - link.first
+        self.after(link, now + ask.work / 1000)
+
+    def after(self, link: Link, when: float) -> None:
+        """Have a connection looked at."""
+        self.count += 1
+        link.timer = self.count
+        heapq.heappush(self.timers, (when, self.count, link))
+
+    def due(self, link: Link) -> None:
+        """The work is done, or unsent bytes are to be looked at."""
+        if link.sock.fileno() < 0:
+            return
+        now = time.monotonic()
+        if link.working:
+            link.working, link.answering = False, True
+            self.send(link, now)
+        elif link.answering and not link.left:
+            self.sent(link, now)
+
+    def send(self, link: Link, now: float) -> None:
+        """Send what there is room for."""
+        if link.since and link.left:
+            link.waited += now - link.since
+            link.since = 0.0
+        try:
+            for _ in range(TURN):
+                if not link.left:
+                    break
+                link.left = link.left[link.sock.send(link.left[:PIECE]) :]
+            else:
+                if link.left:
+                    self.ready.append(link)
+                    return
+        except BlockingIOError:
+            link.since = time.monotonic()
+            return
+        except OSError:
+            self.ended(link, "rst")
+            self.close(link)
+            return
+        if not link.left:
+            link.since = link.since or time.monotonic()
+            self.sent(link, time.monotonic())
+
+    def sent(self, link: Link, now: float) -> None:
+        """The kernel has all of the answer: has the proxy's?"""
+        try:
+            if unsent(link.sock):
+                self.after(link, now + max(LOOK, (now - link.since) / 20))
+                return
+        except OSError:
+            return
+        waited = (link.waited + now - link.since) * 1000
+        self.seen.waits.append(waited)
+        if link.ask and (len(self.seen.worst) < 5 or waited > self.seen.worst[-1][0]):
+            told = f"{link.ask.target} in {(now - link.first) * 1000:.1f} ms"
+            self.seen.worst = sorted([*self.seen.worst, (waited, told)], reverse=True)[:5]
+        link.ask, link.answering, link.first, link.since = None, False, 0.0, 0.0
+        if link.end:
+            self.close(link)
+        else:
+            self.read(link, now)
+
+    def ended(self, link: Link, how: str) -> None:
+        """The proxy's end of a connection was seen."""
+        if link.end:
+            return
+        link.end = how
+        self.seen.ends[f"{how} {link.phase} {link.kind}"] += 1
+        if link.reader.begun:
+            self.seen.cut += 1
+
+    def close(self, link: Link) -> None:
+        """Let go of a connection."""
+        if link.sock.fileno() >= 0:
+            del self.links[link.sock.fileno()]
+            link.sock.close()
+
+
+def main() -> None:
+    """Listen, say where, serve."""
+    gc.disable()
+    recorder = Recorder()
+    print(recorder.port, flush=True)
+    recorder.run()
+
+
+if __name__ == "__main__":
+    main()
