@@ -1,7 +1,7 @@
 """The quiet contract (tests.quiet): what the server sees of the worst clients, and what good ones notice.
 
-Counts only; times are for the benchmark (benchmarks/quiet.py). One lane goes the whole minute, and the other a
-quarter of it.
+Counts only; times are for the benchmark (benchmarks/quiet.py). One lane goes the whole minute, and the
+other a quarter of it.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.conftest import Bench
 from tests.kit.transcript import NOTES
-from tests.quiet.bestiary import KINDS
+from tests.quiet.beast import KINDS
 from tests.quiet.play import Play, Recorder, play, recorder
 
 SECONDS = {"express": 60.0, "task": 15.0}

@@ -1,120 +1,30 @@
 """The worst clients there are: ``python -m tests.quiet.bestiary ADDRESS SECONDS SEED EACH [KIND ...]``.
 
-A process of its own. Of each kind so many live at a time; one that has ended is followed by another. All that they
+A process of its own. Of each kind so many live at a time; one that has ended is followed by another. All they
 do is drawn from the seed; only the interleaving is chance. One line of JSON at the end: for each kind how many
 lived, and how many of those that deserve an answer got theirs.
 
-``vanish`` needs a network namespace of its own, root and nft: its packets are dropped in mid-connection.
+``vanish`` needs a network namespace of its own, root and nft.
 """
 
 import json
 import random
-import shutil
 import socket
-import struct
-import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import trio
 
-from tests.quiet.pages import HUGE, LARGE, MIDDLE, SMALL, Ask, content, request, some
+from tests.quiet.beast import KINDS, Beast, kind
+from tests.quiet.pages import HUGE, LARGE, MIDDLE, SMALL, content, request
+from tests.quiet.vanishing import NFT, nft
 
 LIFE = 25.0
 """Seconds that one lives at most; none should need them."""
-TICK = 0.05
 WISHED = frozenset({"reset-wait", "reset-answer", "pipeline-cut", "never-reads", "slow-reader", "vanish"})
-"""Kinds that go away before the answer of a GET is whole: the proxy may abandon what nobody wants any more."""
-Animal = Callable[["Beast"], Awaitable[None]]
-KINDS: dict[str, Animal] = {}
-
-
-def kind(name: str) -> Callable[[Animal], Animal]:
-    """Enter an animal into the book under its name."""
-
-    def enter(animal: Animal) -> Animal:
-        KINDS[name] = animal
-        return animal
-
-    return enter
-
-
-class Beast:
-    """One life: its dice, its connection, its tools."""
-
-    def __init__(self, name: str, where: tuple[str, int], seed: int, end: float) -> None:
-        self.name, self.where, self.end = name, where, end
-        self.dice = random.Random(seed)
-        self.sock = trio.socket.socket()
-        self.answered = 0
-
-    async def connect(self, source: str = "", rcvbuf: int = 0) -> None:
-        """Connect; small receive buffers are set before."""
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if rcvbuf:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
-        if source:
-            await self.sock.bind((source, 0))
-        await self.sock.connect(self.where)
-
-    def ask(self, size: int | None = None, work: int | None = None) -> Ask:
-        """What it asks for."""
-        ask = some(self.dice, self.name)
-        return ask._replace(
-            size=ask.size if size is None else size, work=ask.work if work is None else work
-        )
-
-    async def send(self, data: bytes) -> None:
-        """Send all of it."""
-        view = memoryview(data)
-        while view:
-            view = view[await self.sock.send(view) :]
-
-    async def drip(self, data: bytes, step: int) -> None:
-        """Send a few bytes at a time."""
-        for at in range(0, len(data), step):
-            await self.send(data[at : at + step])
-            await self.pause()
-
-    async def read(self, count: int = 1, most: int = HUGE + 4096) -> None:
-        """Read so many answers with Content-Length, or up to so many bytes, or the end."""
-        data, got = bytearray(), 0
-        while count and got < most:
-            while (end := data.find(b"\r\n\r\n")) < 0:
-                if not (piece := await self.sock.recv(65536)):
-                    return
-                data += piece
-                got += len(piece)
-            head = bytes(data[:end]).lower()
-            left = int(head.partition(b"\r\ncontent-length:")[2].split(b"\r\n")[0] or 0)
-            del data[: end + 4]
-            while len(data) < left:
-                if got >= most or not (piece := await self.sock.recv(65536)):
-                    return
-                left -= len(data)
-                data[:] = piece
-                got += len(piece)
-            del data[:left]
-            self.answered += b" 200 " in head[:14]
-            count -= 1
-
-    async def pause(self) -> None:
-        """A moment between two small pieces; OSError when the run is over: what is not whole stays so."""
-        await trio.sleep(TICK)
-        if time.monotonic() > self.end:
-            raise OSError("over")
-
-    def reset(self) -> None:
-        """End with a reset."""
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("=ii", 1, 0))
-        self.sock.close()
-
-    async def some_time(self, most: float) -> None:
-        """Wait, up to so many seconds."""
-        await trio.sleep(self.dice.uniform(0, most))
+"""Kinds that go away before the answer of a GET is whole: the proxy may abandon what nobody wants."""
 
 
 @kind("fresh")
@@ -159,9 +69,11 @@ async def slow_body(beast: Beast) -> None:
 async def slow_reader(beast: Beast) -> None:
     """Reads 1 MiB at 100 KB/s, or gives up."""
     await beast.connect(rcvbuf=8192)
-    await beast.send(request(beast.ask(beast.dice.choice([MIDDLE, LARGE, HUGE]))))
-    end = time.monotonic() + beast.dice.uniform(3, 9)
-    while time.monotonic() < end and await beast.sock.recv(5000):
+    ask = beast.ask(beast.dice.choice([MIDDLE, LARGE, HUGE]))
+    await beast.send(request(ask))
+    end, left = time.monotonic() + beast.dice.uniform(3, 9), ask.size
+    while left > 0 and time.monotonic() < end and (piece := await beast.sock.recv(5000)):
+        left -= len(piece)
         await beast.pause()
 
 
@@ -323,29 +235,6 @@ async def garbage(beast: Beast) -> None:
     await beast.read(most=65536)
 
 
-NFT = "add table inet quiet; add set inet quiet gone { type ipv4_addr; }; "
-NFT += "add chain inet quiet input { type filter hook input priority 0; }; "
-NFT += "add rule inet quiet input ip saddr @gone drop; add rule inet quiet input ip daddr @gone drop"
-
-
-def nft(command: str) -> bool:
-    """Run nft(8); whether it did."""
-    program = shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin")
-    return bool(program) and subprocess.run([program, command], capture_output=True).returncode == 0
-
-
-@kind("vanish")
-async def vanish(beast: Beast) -> None:
-    """In mid-head, mid-body, in line or in its answer, no packet of it comes any more, nor is any taken."""
-    source = f"127.9.{beast.dice.randrange(256)}.{beast.dice.randrange(1, 255)}"
-    await beast.connect(source, rcvbuf=8192)
-    await beast.send(beast.dice.choice([b"GET / HT", request(beast.ask(HUGE)), request(beast.ask(SMALL), 50)]))
-    await beast.some_time(0.1)
-    await trio.to_thread.run_sync(nft, f"add element inet quiet gone {{ {source} }}")
-    beast.reset()
-    await trio.sleep(1)
-
-
 async def breed(
     name: str, where: tuple[str, int], seed: int, end: float, told: dict[str, Counter[str]]
 ) -> None:
@@ -363,7 +252,9 @@ async def breed(
         await trio.sleep(dice.uniform(0.1, 0.9))
 
 
-async def live(address: str, seconds: float, seed: int, each: int, names: list[str]) -> dict[str, Counter[str]]:
+async def live(
+    address: str, seconds: float, seed: int, each: int, names: list[str]
+) -> dict[str, Counter[str]]:
     """So many of each kind for so long."""
     host, _, port = address.rpartition(":")
     told = {name: Counter[str]() for name in names}

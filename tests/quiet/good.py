@@ -1,7 +1,7 @@
 """Good clients: ``python -m tests.quiet.good ADDRESS SECONDS SEED COUNT``, a process of its own.
 
-Each keeps a connection and asks some ten times a second, GET and POST, and compares every byte. One line of JSON at
-the end: how many answers, their times (ms), and what was wrong.
+Each keeps a connection and asks some ten times a second, GET and POST, and compares every byte. One line of
+JSON at the end: how many answers, their times (ms), and what was wrong.
 """
 
 import json
@@ -14,7 +14,7 @@ import zlib
 import trio
 
 from tests.quiet.pages import LARGE, MIDDLE, SMALL, content, request, some
-from tests.quiet.recorder import share
+from tests.quiet.seen import share
 
 PATIENCE = 20.0
 """Seconds that an answer may take."""

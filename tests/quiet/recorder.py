@@ -1,8 +1,8 @@
 """A legacy server that watches what is done to it: ``python -m tests.quiet.recorder``, a process of its own.
 
-It prints the port that it listens at, answers what a target asks for (``pages``), and prints one line of JSON
-for each line of standard input: what it saw since the last one. It ends with its input. One epoll, no threads,
-no collector: its own lateness must not look like a proxy's.
+It prints the port that it listens at, answers what a target asks for (``pages``), and prints one line of
+JSON for each line of standard input: what it saw since the last one. It ends with its input. One epoll, no
+threads, no collector: its own lateness must not look like a proxy's.
 
 **Occupied** is a connection from a request's first byte until the last byte of its response has left this
 kernel's queue of unsent bytes (SIOCOUTQNSD): on loopback, it has then arrived at the proxy's. SIOCOUTQ would
@@ -23,12 +23,11 @@ import socket
 import struct
 import sys
 import time
-from collections import Counter
 from contextlib import suppress
-from typing import Any
 
 from tests.kit.wire import ViolationError
 from tests.quiet.pages import Ask, content, parse
+from tests.quiet.seen import Seen
 from tests.quiet.strict import Reader, Whole
 
 SIOCOUTQNSD = 0x894B
@@ -49,7 +48,8 @@ def unsent(sock: socket.socket) -> int:
 class Link:
     """One connection."""
 
-    __slots__ = ("answering", "ask", "end", "first", "left", "reader", "since", "sock", "timer", "waited", "working")
+    __slots__ = ("answering", "ask", "end", "first", "left", "reader", "since", "sock", "timer", "waited")
+    __slots__ += ("working",)
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -80,45 +80,6 @@ class Link:
             with suppress(ValueError, KeyError):
                 return parse(self.reader.target).kind
         return self.ask.kind if self.ask else "?" if self.reader.begun else "-"
-
-
-class Seen:
-    """What is counted."""
-
-    def __init__(self, now: int) -> None:
-        self.requests = Counter[str]()
-        self.faults: list[str] = []
-        self.cut = 0
-        self.most = now
-        self.connections = 0
-        self.ends = Counter[str]()
-        self.waits: list[float] = []
-        self.worst: list[tuple[float, str]] = []
-
-    def report(self, unfinished: int) -> dict[str, Any]:
-        """As plain values; times in milliseconds."""
-        waits = sorted(self.waits)
-        return {
-            "requests": dict(self.requests),
-            "no_request": len(self.faults) + self.cut,
-            "faults": self.faults[:10],
-            "cut": self.cut,
-            "unfinished": unfinished,
-            "most": self.most,
-            "connections": self.connections,
-            "ends": dict(self.ends),
-            "waited": {
-                "count": len(waits),
-                **{f"p{part}": share(waits, part) for part in (50, 99)},
-                "worst": share(waits, 100),
-            },
-            "slowest": [(round(value, 2), what) for value, what in self.worst],
-        }
-
-
-def share(values: list[float], part: int) -> float:
-    """A percentile of sorted values."""
-    return round(values[min(len(values) - 1, len(values) * part // 100)], 3) if values else 0.0
 
 
 class Recorder:
