@@ -22,6 +22,12 @@ ERROR: Final = EPOLLERR
 HUP: Final = EPOLLHUP
 ENDS: Final = EPOLLRDHUP | EPOLLERR | EPOLLHUP
 """Events that say that the other side has ended, in one way or the other."""
+ABORTED: Final = 1 << 24
+"""Latched by us, no event: a client's FIN that counts as its going (core.half)."""
+PROBED: Final = 1 << 25
+"""Latched by us: it has been asked by a 100 whether it is still there."""
+GONE: Final = EPOLLERR | EPOLLHUP | ABORTED
+"""Nobody waits for the answer any more."""
 NEWS: Final = EPOLLIN | ENDS
 """Events that want a read."""
 WATCHED: Final = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET

@@ -14,6 +14,7 @@ from shieldproxy.core.head import CHUNKED, UNTIL_CLOSE
 from shieldproxy.net.lobby import CHUNK
 from shieldproxy.net.record import ENDS, IN, OUT
 from shieldproxy.proxy.answer import FITS, compose, forwards_interim, parse
+from shieldproxy.proxy.attend import Rest
 from shieldproxy.proxy.house import House
 from shieldproxy.proxy.state import MOST, Ended, Exchange, Pace, UpstreamClosed, phase_of
 from shieldproxy.proxy.upload import Upload
@@ -42,6 +43,14 @@ class Download:
         self._left = 0
         """Bytes of the body still to come (by length)."""
         self._chunks: ChunkedReader | None = None
+
+    def rest(self) -> Rest:
+        """What of the response has not come yet, for whoever takes over."""
+        if self._ex.resp is None:
+            return Rest()
+        if self._chunks is not None:
+            return Rest(CHUNKED, self._chunks)
+        return Rest(self._left if self._ex.resp.length >= 0 else UNTIL_CLOSE)
 
     def step(self) -> bool:
         """Move what can be moved now; False if nothing more can."""

@@ -8,11 +8,12 @@ shielded. `serve` is the whole story; the functions around it are its steps.
 from typing import Any, Final
 
 from shieldproxy.core.retry import may_retry
-from shieldproxy.net.record import ERROR, HUP, OUT, Upstream
+from shieldproxy.net.record import FIN, GONE, OUT, Upstream
 from shieldproxy.net.server import Grant, Server
 from shieldproxy.net.upstream import ConnectFailed, connect
 from shieldproxy.proxy.answer import may_keep, refusal
 from shieldproxy.proxy.ends import SERVED, Ending, finish, give_up, refused
+from shieldproxy.proxy.fin import fin_seen, leave_upstream, why_gone
 from shieldproxy.proxy.house import House
 from shieldproxy.proxy.relay import Relay
 from shieldproxy.proxy.state import Ended, Exchange, UpstreamClosed
@@ -38,6 +39,8 @@ async def serve(house: House, ex: Exchange, ending: Ending | None = None) -> Non
             await Relay(house, ex).flush()
         finish(house, ex, ending)
     except Ended as exc:
+        if ex.rec.latch & GONE:
+            leave_upstream(house, ex, ex.to_up, exc.rest, whole=exc.whole)
         _let_go(ex)
         give_up(house, ex, exc)
     except BaseException as exc:
@@ -50,8 +53,8 @@ async def serve(house: House, ex: Exchange, ending: Ending | None = None) -> Non
 async def _answer(house: House, ex: Exchange) -> Ending:
     """Bring the upstream's response to the client; an answer of ours, if there can be none."""
     try:
-        if ex.rec.latch & (ERROR | HUP):
-            raise Ended("client", "admission", "reset", 499)
+        if ex.rec.latch & GONE:
+            raise Ended("client", "admission", why_gone(ex), 499)
         while True:
             await _lease(house, ex)
             try:
@@ -61,7 +64,7 @@ async def _answer(house: House, ex: Exchange) -> Ending:
             else:
                 return SERVED
     except Ended as exc:
-        if exc.status < 400 or exc.status == 499 or ex.begun or ex.rec.latch & (ERROR | HUP):
+        if exc.status < 400 or exc.status == 499 or ex.begun or ex.rec.latch & GONE:
             raise
         _let_go(ex)  # now, and not when the client has read: nobody waits for a slow one's place
         ex.resp, ex.head_out = None, 0
@@ -110,8 +113,8 @@ async def _lease(house: House, ex: Exchange) -> None:
             ex.granted = group.enter(ex)
         deadline = lobby.now + group.spec.queue_timeout
         while ex.granted is None:
-            if ex.rec.latch & (ERROR | HUP):
-                raise Ended("client", "admission", "reset", 499)
+            if ex.rec.latch & GONE:
+                raise Ended("client", "admission", why_gone(ex), 499)
             if not await bell.wait(deadline) and ex.granted is None:
                 raise Ended("proxy", "admission", "queue-timeout", 503)
         if isinstance(ex.granted, Server):
@@ -132,7 +135,7 @@ async def _lease(house: House, ex: Exchange) -> None:
 
 
 def _is_gone(ex: Exchange) -> bool:
-    return bool(ex.rec.latch & (ERROR | HUP))
+    return bool(ex.rec.latch & GONE)
 
 
 async def _connect(house: House, ex: Exchange, place: Server) -> Upstream:
@@ -198,4 +201,6 @@ def on_event(record: Any, events: int) -> None:
     record.latch |= events
     ex = record.exchange
     if news and ex is not None and ex.bell is not None:
+        if news & FIN and record is ex.rec and ex.whole:
+            fin_seen(ex)
         ex.bell.ring()

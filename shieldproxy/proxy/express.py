@@ -11,7 +11,6 @@ The lobby calls it: `begin` with a whole head, the others as `on_event` and `on_
 
 from typing import Any
 
-from shieldproxy.core.closing import Event
 from shieldproxy.core.fields import Fault
 from shieldproxy.core.head import RequestHead, read_request
 from shieldproxy.core.retry import may_retry
@@ -21,8 +20,10 @@ from shieldproxy.net.server import Grant, Server
 from shieldproxy.proxy import ends
 from shieldproxy.proxy.answer import FITS, compose, parse
 from shieldproxy.proxy.desk import NEVER, Desk
+from shieldproxy.proxy.ends import give_up
+from shieldproxy.proxy.fin import fin_seen, leave_upstream, why_gone
 from shieldproxy.proxy.house import House
-from shieldproxy.proxy.state import Exchange
+from shieldproxy.proxy.state import Ended, Exchange
 
 
 class Express(Desk):
@@ -71,6 +72,9 @@ class Express(Desk):
     def go(self, ex: Exchange) -> None:
         """Bring a whole request to the upstream: over an idle connection, or by way of the line."""
         rec, group, lobby = ex.rec, ex.group, self._lobby
+        if rec.latch & FIN and fin_seen(ex):
+            self.client_gone(ex)
+            return
         up = group.take()
         if up is not None:
             self._send(ex, up)
@@ -207,7 +211,7 @@ class Express(Desk):
         if count < len(out):
             if count < 0:
                 ex.bytes_out = 0
-                self.client_reset(ex)
+                self.client_gone(ex)
                 return
             ex.resp = resp
             self.promote(ex, "slow-reader", to_down=memoryview(out)[count:], ending=ends.SERVED)
@@ -253,21 +257,22 @@ class Express(Desk):
     # the client, while its request is worked on
 
     def on_busy(self, rec: Downstream, events: int) -> None:
-        """Latch what the client does; a reset ends the exchange, a FIN does not."""
+        """Latch what the client does; a reset ends the exchange, a FIN as its policy says."""
+        fin = events & FIN & ~rec.latch
         rec.latch |= events
-        if events & (ERROR | HUP) and rec.exchange is not None:
-            self.client_reset(rec.exchange)
+        ex = rec.exchange
+        if ex is None:
+            return
+        if events & (ERROR | HUP) or (fin and fin_seen(ex)):
+            self.client_gone(ex)
 
-    def client_reset(self, ex: Exchange) -> None:
+    def client_gone(self, ex: Exchange) -> None:
         """The client is gone: out of the line, away from the upstream."""
         phase = "relay"
         if ex.up is not None:
             phase = "upstream"
-            up, ex.up = ex.up, None
-            ex.group.abandon(up)
+            leave_upstream(self._house, ex)
         elif ex.status == 0:
             phase = "admission"
             ex.group.quit(ex)
-        ex.status = ex.status or 499
-        self._house.conclude(ex, "aborted", "client", phase, "reset")
-        self._house.closer.leave(ex.rec, Event.PEER_RESET, "client", "exchange", "reset")
+        give_up(self._house, ex, Ended("client", phase, why_gone(ex), 499))

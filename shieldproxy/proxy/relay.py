@@ -14,16 +14,16 @@ from typing import Final
 import trio
 
 from shieldproxy.core.closing import stalled_at, vanished
-from shieldproxy.net.record import ERROR, HUP
+from shieldproxy.net.record import GONE
 from shieldproxy.net.tcpinfo import kernel_facts
 from shieldproxy.proxy.answer import may_continue
 from shieldproxy.proxy.download import Download
+from shieldproxy.proxy.fin import CONTINUE, why_gone
 from shieldproxy.proxy.house import House
 from shieldproxy.proxy.state import Ended, Exchange, Pace, phase_of
 from shieldproxy.proxy.upload import Upload
 
 STEPS_A_TURN: Final = 16
-CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Relay:
@@ -45,9 +45,13 @@ class Relay:
         if may_continue(ex) and not self._upload.whole and not ex.rec.buf and not ex.continued:
             ex.continued = True
             ex.to_down = CONTINUE
-        if ex.resp is not None or ex.from_up:
-            download.take(b"")
-        await self._move()
+        try:
+            if ex.resp is not None or ex.from_up:
+                download.take(b"")
+            await self._move()
+        except Ended as exc:
+            exc.rest, exc.whole = download.rest(), self._upload.whole
+            raise
 
     async def flush(self) -> None:
         """Only write what is left for the client."""
@@ -59,8 +63,8 @@ class Relay:
         assert bell is not None  # noqa: S101 - a task's exchange has one
         steps = 0
         while ex.to_down or not download.done:
-            if ex.rec.latch & (ERROR | HUP):
-                raise Ended("client", phase_of(ex, whole=upload.whole), "reset", 499)
+            if ex.rec.latch & GONE:
+                raise Ended("client", phase_of(ex, whole=upload.whole), why_gone(ex), 499)
             if download.step() or upload.step():
                 steps += 1
                 if steps % STEPS_A_TURN == 0:

@@ -149,6 +149,10 @@ class Ended(Exception):
         self.reason = reason
         self.status = status
         self.detail = detail
+        self.rest: Any = None
+        """Of a relay that was left because the client had gone: what the server still sends (attend.Rest)."""
+        self.whole = True
+        """Of such a one: whether the request's body had been taken in full."""
 
 
 class UpstreamClosed(Ended):
