@@ -22,7 +22,7 @@ JOBS   ?= 4
 FUZZ_SECONDS ?= 60
 
 PY     := $(VENV)/bin/python
-PIP    := $(PY) -m pip --disable-pip-version-check --quiet
+PIP    := $(PY) -m pip --disable-pip-version-check --quiet --retries 10 --timeout 30
 SOURCES := shieldproxy tests benchmarks
 
 .DEFAULT_GOAL := help

@@ -2,6 +2,7 @@
 
 import re
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -85,6 +86,24 @@ def test_a_search_runs_and_counts(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.search(
         r"[\d,]{4,} executions, \d{3,} edges and \d{3,} features covered", capsys.readouterr().out
     )
+
+
+@pytest.mark.parametrize("kind", ["timeout", "crash"])
+def test_what_was_late_but_once_is_no_find(
+    kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a machine that is held up an input may take its time; one that makes a check fail is a find."""
+    monkeypatch.setattr(runner, "find_spec", lambda _: True)
+    if find_spec("atheris") is None:
+        monkeypatch.setattr(runner, "only_late", lambda path: "timeout" in path.name)
+
+    def late(_seconds: int, folder: Path, *_options: str) -> tuple[int, str]:
+        (folder / f"find-{kind}-1").write_bytes(next(seeds.inputs()))
+        return 70, "#9 NEW cov: 1 ft: 1 corp: 1/1b\nstat::number_of_executed_units: 9\n"
+
+    monkeypatch.setattr(runner, "search", late)
+    assert runner.main(1) == (0 if kind == "timeout" else 1)
+    assert ("the machine was held up" in capsys.readouterr().out) is (kind == "timeout")
 
 
 def test_a_find_is_shortened_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
