@@ -14,7 +14,8 @@ import click
 
 import shieldproxy
 from shieldproxy.config import Config, Loaded, from_arguments, load
-from shieldproxy.configplan import inert, plan, unwritable
+from shieldproxy.configplan import plan
+from shieldproxy.configwarnings import pointless, unwritable
 from shieldproxy.core.address import Address
 from shieldproxy.core.plan import Plan
 
@@ -136,7 +137,7 @@ def _planned(loaded: Loaded) -> tuple[Config, Plan, list[str]]:
             click.echo(str(fault), err=True)
         click.get_current_context().exit(MISUSED)
     made = plan(loaded.config)
-    return loaded.config, made, [*loaded.warnings, *inert(loaded.config, made)]
+    return loaded.config, made, [*loaded.warnings, *pointless(loaded.config, made)]
 
 
 def _warn(warnings: list[str] | tuple[str, ...]) -> None:

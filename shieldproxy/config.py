@@ -19,7 +19,7 @@ import msgspec
 from shieldproxy import configtypes
 from shieldproxy.configbounds import BuffersTable, LimitsTable, TimeoutsTable
 from shieldproxy.configfiles import Document, Merged, Raw, address_beside, merge, read_files
-from shieldproxy.configjudges import FORWARDING, quoted
+from shieldproxy.configjudges import FORWARDING, ipv4, quoted
 from shieldproxy.configread import ConfigFault, Faults, Where, either, guess, read_table
 from shieldproxy.configschema import (
     AdminTable,
@@ -29,6 +29,7 @@ from shieldproxy.configschema import (
     ServerTable,
 )
 from shieldproxy.configupstream import UpstreamTable
+from shieldproxy.units import show_seconds
 
 T = TypeVar("T", bound=msgspec.Struct)
 DEFAULT_LISTEN = "127.0.0.1:8080"
@@ -170,8 +171,7 @@ def _check(config: Config, merged: Merged, faults: Faults) -> None:
             Where(config.main, "route"), "is missing", f'[[route]] with upstream = "{name}", for every path'
         )
     for placed in config.upstreams.values():
-        at = placed.where.at("servers")
-        _no_twins(((str(one.address), at.item(i)) for i, one in enumerate(placed.table.servers)), faults)
+        _check_upstream(placed.table, placed.where, faults)
     _no_twins(((rule.table.name, rule.where.at("name")) for rule in config.rules), faults)
     for route in config.routes:
         _check_route(route, listens, merged, faults)
@@ -193,6 +193,23 @@ def _listens(config: Config, faults: Faults) -> set[str]:
     # Port 0 is a different free port each time, so it may stand there twice.
     _no_twins(((text, where) for text, where in listens if not text.endswith(":0")), faults)
     return {text for text, _ in listens}
+
+
+def _check_upstream(table: UpstreamTable, where: Where, faults: Faults) -> None:
+    at = where.at("servers")
+    _no_twins(((str(one.address), at.item(i)) for i, one in enumerate(table.servers)), faults)
+    if table.servers and all(one.backup for one in table.servers):
+        faults.add(at, "are all backups", "at least one that is none")
+    if table.eject > table.eject_max:
+        most, first = show_seconds(table.eject_max), show_seconds(table.eject)
+        faults.add(where.at("eject_max"), f"{most} is below eject", f"{first} or more")
+    if table.source:
+        other = 4 if ":" in table.source else 6
+        for index, one in enumerate(table.servers):
+            host = one.address.rpartition(":")[0]
+            if (other == 6 and host.startswith("[")) or (other == 4 and ipv4(host)):
+                wrong = f"{quoted(table.source)} cannot reach {at.item(index).prefix}, which is IPv{other}"
+                faults.add(where.at("source"), wrong, "an address of the family of all servers")
 
 
 def _check_route(route: Placed[RouteTable], listens: set[str], merged: Merged, faults: Faults) -> None:

@@ -167,6 +167,15 @@ def target(value: str) -> str:
     return value
 
 
+def ipv4(text: str) -> bool:
+    """Whether it is an IPv4 address, and no name."""
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def ip(value: str) -> str:
     """An address of this host to connect from."""
     try:

@@ -4,7 +4,6 @@ Nothing can be wrong here any more: ``config.load`` has looked at every value. W
 default of ``core``; what is set leaves its place in ``Plan.origins``, for ``explain``.
 """
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,7 +12,6 @@ from shieldproxy.config import Config, Placed
 from shieldproxy.configfiles import address_beside, beside
 from shieldproxy.configschema import HeadersTable, RouteTable, RuleTable
 from shieldproxy.configupstream import HealthTable, UpstreamTable
-from shieldproxy.core.inert import inert_effects
 from shieldproxy.core.limits import Buffers
 from shieldproxy.core.plan import Plan
 from shieldproxy.core.policy import EFFECTS, Policy, Rule, amend
@@ -45,24 +43,6 @@ def plan(config: Config) -> Plan:
         level=log.level,
         origins=origins,
     )
-
-
-def unwritable(config: Config, made: Plan) -> list[str]:
-    """One line for each log whose folder is missing here; it may be there where the file is served from."""
-    return [
-        f"{config.main}: log.{key}: there is no folder {Path(place).parent}"
-        for key, place in (("access", made.access), ("error", made.error))
-        if place not in STREAMS and not Path(place).parent.is_dir()
-    ]
-
-
-def inert(config: Config, made: Plan) -> list[str]:
-    """One line for each effect of a rule that can never act."""
-    return [
-        f"{f'{placed.where}.{effect}' if effect else placed.where}: never acts: {why}"
-        for placed, rule in zip(config.rules, made.rules, strict=True)
-        for effect, why in inert_effects(rule, made.base)
-    ]
 
 
 def _plain(value: object) -> object:

@@ -150,7 +150,9 @@ def allowed(kind: Any, meta: msgspec.Meta) -> str:
         text = configtypes.ALLOWED[kind]
     if "most" in extra:
         show = configtypes.SHOWN.get(kind, str)
-        text += f"{'' if kind is configtypes.Count else ','} from {show(extra['least'])} to {show(extra['most'])}"
+        text += (
+            f"{'' if kind is configtypes.Count else ','} from {show(extra['least'])} to {show(extra['most'])}"
+        )
     if kind in configtypes.OFF and ("most" not in extra or extra.get("off")):
         text += ', or "off"'
     return text

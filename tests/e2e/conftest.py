@@ -127,7 +127,10 @@ def upstream(bench: Bench) -> Upstream:
 
 @pytest.fixture
 def make_proxy(bench: Bench) -> MakeProxy:
-    """``make_proxy(upstream, rule=[...], timeouts={...})``: a product for this test alone."""
+    """A product for this test alone: ``make_proxy(upstream, rule=[...], legacy={"retries": 0})``.
+
+    ``legacy`` is laid over the table of the upstream, ``route`` (a dict) over that of the one route.
+    """
     return bench.proxy
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from shieldproxy.config import load
 from shieldproxy.configplan import plan
+from shieldproxy.configwarnings import pointless
 from shieldproxy.core.plan import Plan
 
 LEAST = """
@@ -12,6 +13,11 @@ servers = ["127.0.0.1:9000"]
 [[route]]
 upstream = "legacy"
 """
+
+
+def least(upstream: str = "", route: str = "") -> str:
+    """The least that serves, with lines of TOML added to its upstream and to its route."""
+    return f'[upstream.legacy]\nservers = ["127.0.0.1:9000"]\n{upstream}\n[[route]]\nupstream = "legacy"\n{route}\n'
 
 
 class Write:
@@ -32,6 +38,13 @@ class Write:
         lines = [str(fault) for fault in loaded.faults]
         assert all(line.isprintable() for line in lines)
         return lines
+
+    def warnings(self, text: str) -> list[str]:
+        """Every warning of a configuration that is in order, as check prints them."""
+        loaded = load(self(text))
+        assert loaded.config is not None, [str(fault) for fault in loaded.faults]
+        made = plan(loaded.config)
+        return [*loaded.warnings, *pointless(loaded.config, made)]
 
     def plan(self, text: str) -> Plan:
         """The plan of a configuration that is in order."""

@@ -95,9 +95,14 @@ def settings(
 ) -> dict[str, Any]:
     """A whole configuration; ``upstream`` is one address or the table of upstreams.
 
-    Tables given by name are laid over the defaults: ``server={...}, rule=[...], route=[...]``.
+    Tables given by name are laid over the defaults: ``server={...}, rule=[...], route=[...]``;
+    ``legacy={...}`` over the one upstream's table, ``route={...}`` over the one route.
     """
     upstreams = {"legacy": {"servers": [upstream]}} if isinstance(upstream, str) else dict(upstream)
+    if "legacy" in tables:
+        upstreams["legacy"] = {**upstreams["legacy"], **tables.pop("legacy")}
+    if isinstance(tables.get("route"), Mapping):
+        tables["route"] = [{"upstream": next(iter(upstreams)), **tables["route"]}]
     base: dict[str, Any] = {
         "server": {"drain_timeout": "1s", "express": express},
         "log": {"access": directory / "access.log", "format": "json"},
@@ -115,7 +120,8 @@ def settings(
 
 def servers_of(config: Mapping[str, Any]) -> list[str]:
     """Every upstream server's address."""
-    return [server for table in config.get("upstream", {}).values() for server in table.get("servers", ())]
+    servers = [server for table in config.get("upstream", {}).values() for server in table.get("servers", ())]
+    return [server["address"] if isinstance(server, Mapping) else server for server in servers]
 
 
 def ports(addresses: Iterable[str]) -> list[int]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from shieldproxy.config import Loaded, from_arguments, load
-from shieldproxy.configplan import inert, plan
+from shieldproxy.config import from_arguments, load
+from shieldproxy.configplan import plan
 from shieldproxy.core.address import Address
 from shieldproxy.core.policy import Policy
 from tests.kit.configs import LEAST, Write
@@ -178,11 +178,6 @@ def test_routes_and_logs_become_what_serves(write: Write) -> None:
     assert route.request_id == b"X-Request-Id"
 
 
-def warnings_of(loaded: Loaded) -> list[str]:
-    assert loaded.config is not None
-    return [*loaded.warnings, *inert(loaded.config, plan(loaded.config))]
-
-
 def test_keys_that_are_not_honoured_yet_are_named_on_one_line(write: Write) -> None:
     text = """
     [server]
@@ -190,14 +185,14 @@ def test_keys_that_are_not_honoured_yet_are_named_on_one_line(write: Write) -> N
     [admin]
     listen = "127.0.0.1:9080"
     """
-    (line,) = warnings_of(load(write(LEAST + text)))
+    (line,) = write.warnings(LEAST + text)
     assert line == "a.toml: not honoured yet, read and left aside: server.workers, [admin]"
-    assert warnings_of(load(write(LEAST))) == []
+    assert write.warnings(LEAST) == []
 
 
 def test_an_effect_that_can_never_act_is_warned_of(write: Write) -> None:
     text = "[[rule]]\nname = 'x'\nuser_agent = 'y'\ntimeouts = { head = '5s' }\n[[rule]]\nname = 'idle'\n"
-    late, idle = warnings_of(load(write(LEAST + text)))
+    late, idle = write.warnings(LEAST + text)
     assert late.startswith("a.toml: rule[0].timeouts.head: never acts: ")
     assert idle.startswith("a.toml: rule[1]: never acts: ")
 

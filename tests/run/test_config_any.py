@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from shieldproxy.config import assemble
 from shieldproxy.configfiles import Document
-from shieldproxy.configplan import inert, plan
+from shieldproxy.configplan import plan
 from shieldproxy.configread import Faults, keys
 from shieldproxy.configschema import TABLES
+from shieldproxy.configwarnings import pointless
 from shieldproxy.core.routes import RouteTable
 from shieldproxy.core.rulebook import RuleBook
 
@@ -65,7 +66,7 @@ def test_any_document_gives_faults_or_a_plan(data: dict[str, object]) -> None:
     assert all(str(fault).isprintable() for fault in loaded.faults)
     if loaded.config is not None:
         made = plan(loaded.config)
-        inert(loaded.config, made)
+        pointless(loaded.config, made)
         RuleBook(made.rules, made.base)
         RouteTable(made.routes)
 

@@ -1,0 +1,137 @@
+"""What is in order and yet not what its writer can have meant: the warnings of ``check`` and ``run``.
+
+Values that never act, because another one stands before them; pairs of values that leave nothing between them;
+folders that are missing here. Only what is certain is told, each on one line with its place.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from sys import maxsize
+
+from shieldproxy import units
+from shieldproxy.config import Config
+from shieldproxy.configplan import STREAMS
+from shieldproxy.configread import keys
+from shieldproxy.configupstream import UpstreamTable
+from shieldproxy.core.address import Address
+from shieldproxy.core.inert import inert_effects
+from shieldproxy.core.plan import Plan
+from shieldproxy.core.upstreams import UpstreamSpec
+
+NEVER = "never acts: "
+
+
+def unwritable(config: Config, made: Plan) -> list[str]:
+    """One line for each folder that is missing here; it may be there where the file is served from."""
+    logs = (("log.access", made.access), ("log.error", made.error))
+    folders = [(key, str(Path(place).parent)) for key, place in logs if place not in STREAMS]
+    if made.buffers.directory and made.buffers.disk_total:
+        folders.append(("buffers.directory", made.buffers.directory))
+    return [
+        f"{config.main}: {key}: there is no folder {folder}"
+        for key, folder in folders
+        if not Path(folder).is_dir()
+    ]
+
+
+def pointless(config: Config, made: Plan) -> list[str]:
+    """One line for each value that can never act, or that stands in another one's way."""
+    return [*_inert(config, made), *_buffers(config, made), *_upstreams(config, made), *_routes(config, made)]
+
+
+def _inert(config: Config, made: Plan) -> Iterator[str]:
+    for placed, rule in zip(config.rules, made.rules, strict=True):
+        for effect, why in inert_effects(rule, made.base):
+            yield f"{f'{placed.where}.{effect}' if effect else placed.where}: {NEVER}{why}"
+
+
+def _buffers(config: Config, made: Plan) -> Iterator[str]:
+    table, where, held = config.buffers.table, config.buffers.where, made.buffers
+    values = [value for rule in made.rules for name, value in rule.effects if name == "limits.body"]
+    most = max([made.base.limits.body, *(value for value in values if isinstance(value, int))])
+    memory, disk = units.show_size(held.request_memory), units.show_size(held.disk_total)
+    if table.request_memory is not None and held.request_memory > most:
+        yield f"{where.at('request_memory')}: {memory} is above limits.body ({units.show_size(most)})"
+    if not held.disk_total:
+        for key in ("response_file", "directory"):
+            if getattr(table, key):
+                yield f"{where.at(key)}: {NEVER}disk_total is off, so that there are no files"
+        collects = any(route.buffer_request == "whole" for route in made.routes)
+        if collects and most > held.request_memory:
+            yield (
+                f"{where.at('disk_total')}: without files an upload above request_memory ({memory}) gets 503 "
+                'where buffer_request is "whole"'
+            )
+        return
+    if held.response_file > held.disk_total:
+        key = "disk_total" if table.response_file is None else "response_file"
+        file = units.show_size(held.response_file)
+        yield f"{where.at(key)}: response_file ({file}) is above disk_total ({disk}): one response may fill it"
+    if held.disk_total < most < maxsize:
+        body = units.show_size(most)
+        yield f"{where.at('disk_total')}: {disk} is below limits.body ({body}): a body above it gets 503"
+
+
+def _upstreams(config: Config, made: Plan) -> Iterator[str]:
+    for name, placed in config.upstreams.items():
+        spec = made.upstreams[name]
+        for key, why in [*_servers(placed.table, spec), *_without(placed.table, spec)]:
+            yield f"{placed.where.at(key)}: {why}"
+
+
+def _servers(table: UpstreamTable, spec: UpstreamSpec) -> Iterator[tuple[str, str]]:
+    """What their number and kind leave without effect, as (key, what is to be said)."""
+    addresses: list[Address] = [*spec.servers, *spec.backup]
+    main = [entry.weight for entry in table.servers if not entry.backup]
+    if len(set(main)) == 1 and main[0] != 1:
+        told = "the only server has a weight" if len(main) == 1 else "all servers have the same weight"
+        yield "servers", f"{told}, which changes nothing"
+    if any(entry.backup and entry.weight != 1 for entry in table.servers):
+        yield "servers", "the weight of a backup changes nothing"
+    if len(main) == 1 and _changed(table, "balance"):
+        yield "balance", f"{NEVER}there is one server"
+    if _changed(table, "resolve") and not any(address.is_name for address in addresses):
+        yield "resolve", f"{NEVER}no server is set by name"
+    if spec.source is not None and all(address.is_unix for address in addresses):
+        yield "source", f"{NEVER}unix sockets have no source address"
+
+
+def _without(table: UpstreamTable, spec: UpstreamSpec) -> Iterator[tuple[str, str]]:
+    """What another key of the same table leaves without effect."""
+    for off, told, others in (
+        (not spec.keep_alive, "keep_alive is false", ("pool_idle", "max_requests")),
+        (spec.max_fails == maxsize, "max_fails is off", ("fail_window", "eject", "eject_max")),
+        (not spec.retries, "retries is 0", ("retry_budget",)),
+        (not spec.retry_budget, "retry_budget is 0", ("retries",)),
+        (not spec.queue_length, "queue_length is 0", ("queue_order", "queue_timeout")),
+    ):
+        if off:
+            yield from ((key, f"{NEVER}{told}") for key in others if _changed(table, key))
+    if spec.health is not None and spec.health.timeout > spec.health.interval:
+        timeout, interval = (units.show_seconds(t) for t in (spec.health.timeout, spec.health.interval))
+        yield "health", f"its timeout ({timeout}) is above its interval ({interval})"
+
+
+def _changed(table: UpstreamTable, key: str) -> bool:
+    """Whether a key has another value than its default."""
+    return bool(getattr(table, key) != keys(UpstreamTable)[key].default)
+
+
+def _routes(config: Config, made: Plan) -> Iterator[str]:
+    streaming = [
+        f'rule "{rule.name}"' for rule in made.rules if dict(rule.effects).get("buffer_request") == "stream"
+    ]
+    old = [spec.name for spec in made.upstreams.values() if spec.http_version == "1.0"]
+    for placed in config.routes:
+        table, where = placed.table, placed.where
+        spec = made.upstreams[table.upstream]
+        if table.retry_unsafe and not (spec.retries and spec.retry_budget):
+            yield f"{where.at('retry_unsafe')}: {NEVER}upstream.{spec.name} sends nothing again"
+        if table.buffer_request == "stream" and spec.name in old:
+            yield f"{where.at('buffer_request')}: {_chunked(spec.name)}"
+    if streaming and old:
+        yield f'{config.main}: {", ".join(streaming)} with buffer_request = "stream": {_chunked(old[0])}'
+
+
+def _chunked(name: str) -> str:
+    return f'upstream.{name} has http_version = "1.0", so that chunked uploads get 411'
