@@ -18,6 +18,7 @@ import errno
 import os
 import tempfile
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -32,6 +33,8 @@ from shieldproxy.net.record import Record
 THREADS: Final = 3
 PIECE: Final = 256 * 1024
 """Bytes of one write."""
+PATIENCE: Final = 1.0
+"""Seconds that the threads get to finish at the end."""
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EFBIG})
 """What says that there is no place; every other error is one of the disk's."""
 NO_FILE: Final = -1
@@ -45,7 +48,7 @@ class Job:
         fd: the file; NO_FILE: one is made first.
     """
 
-    __slots__ = ("cut", "data", "done", "error", "fd", "got", "offset", "want")
+    __slots__ = ("cut", "data", "done", "error", "fd", "got", "offset", "pipe", "piped", "sunk", "want")
 
     def __init__(self, done: Callable[["Job"], None], fd: int) -> None:
         self.done = done
@@ -58,6 +61,11 @@ class Job:
         self.want = 0
         """Bytes to be read at `offset`, after what is written."""
         self.got = b""
+        self.pipe = -1
+        """A pipe whose next `piped` bytes go behind `data`."""
+        self.piped = 0
+        self.sunk = 0
+        """How many of them did."""
         self.error = 0
 
 
@@ -92,10 +100,30 @@ def _perform(job: Job, directory: str) -> None:
         while view:
             count = os.pwrite(job.fd, view[:PIECE], offset)
             view, offset = view[count:], offset + count
+        if job.piped:
+            _sink(job, offset)
         if job.want:
             job.got = os.pread(job.fd, job.want, job.offset)
     except OSError as exc:
         job.error = exc.errno or errno.EIO
+
+
+def _sink(job: Job, offset: int) -> None:
+    """Write what a pipe holds, in a thread."""
+    while job.sunk < job.piped:
+        most, at = min(PIECE, job.piped - job.sunk), offset + job.sunk
+        try:
+            count = os.splice(job.pipe, job.fd, most, None, at)
+        except OSError as exc:
+            if exc.errno != errno.EINVAL:
+                raise
+            data = os.read(job.pipe, most)  # a file system that cannot splice
+            count = len(data)
+            while data:
+                data = data[os.pwrite(job.fd, data, at + count - len(data)) :]
+        if not count:
+            raise OSError(errno.EIO, "the pipe has less than it was given")
+        job.sunk += count
 
 
 def _close(fd: int) -> None:
@@ -131,7 +159,7 @@ class Disk:
         self._work: SimpleQueue[Job | None] = SimpleQueue()
         self._closing: SimpleQueue[Job | None] = SimpleQueue()
         self._done: deque[Job] = deque()
-        self._started = False
+        self._threads: list[threading.Thread] = []
         self._shut = False
         self._directory, why = _usable(directory) if total > 0 else ("", "")
         self.on = bool(self._directory)
@@ -154,6 +182,10 @@ class Disk:
         self.files += 1
         self.most_open = max(self.most_open, self.files)
 
+    def not_opened(self) -> None:
+        """A file that was counted could not be made."""
+        self.files -= 1
+
     def reserve(self, count: int) -> bool:
         """Book bytes before they are written; False if there is no place for them."""
         if self.used + count > self._total:
@@ -170,7 +202,7 @@ class Disk:
 
     def submit(self, job: Job) -> None:
         """Have a job done; its `done` is called on the loop in any case."""
-        if not self._started:
+        if not self._threads:
             self._start()
         self._work.put(job)
 
@@ -186,15 +218,18 @@ class Disk:
             _close(fd)
             closed(job)
             return
-        if not self._started:
+        if not self._threads:
             self._start()
         self._closing.put(job)
 
     def _start(self) -> None:
-        self._started = True
-        for number in range(THREADS):
-            threading.Thread(target=self._serve, name=f"disk {number}", daemon=True).start()
-        threading.Thread(target=self._serve_closing, name="disk closing", daemon=True).start()
+        self._threads = [
+            threading.Thread(target=self._serve, name=f"disk {number}", daemon=True)
+            for number in range(THREADS)
+        ]
+        self._threads.append(threading.Thread(target=self._serve_closing, name="disk closing", daemon=True))
+        for thread in self._threads:
+            thread.start()
 
     def _serve(self) -> None:
         while (job := self._work.get()) is not None:
@@ -224,15 +259,18 @@ class Disk:
             self._lobby.guard(None, job.done, job)
 
     def shut(self) -> None:
-        """End the threads, each after its present job. Files are closed by then, or by the process's end."""
+        """End the threads, each after its present job; one that hangs is left behind. Close spools first."""
         if self._shut:
             return
         self._shut = True
-        if self._started:
-            for _ in range(THREADS):
-                self._work.put(None)
-            self._closing.put(None)
+        for queue in (*(self._work for _ in range(THREADS)), self._closing):
+            queue.put(None)
+        ends = time.monotonic() + PATIENCE
+        for thread in self._threads:
+            thread.join(max(0.0, ends - time.monotonic()))
+        self._on_done(self._record, 0)
         self._lobby.close(self._record)
+        self._theirs.close()
 
 
 def _usable(directory: str) -> tuple[str, str]:

@@ -1,105 +1,63 @@
 """The spool: bytes that came before somebody can take them. First in, first out; nothing in it blocks.
 
 A request's body on its way to a server that is not asked yet, a response on its way to a client that is
-slow. Up to the memory limit it is a buffer. Beyond that it goes into an unlinked file, through the threads
-of `net.disk`, and comes back from there: what the page cache has is read at once (RWF_NOWAIT, 64 KiB at
-most), the rest by a thread, and `wake` is called when it is in reach.
+slow. Up to the memory limit it is a buffer. While bytes come fast it may be lent a pipe (`net.pipes`): they
+go from socket to socket inside the kernel, and never touch the disk. Beyond that they go into an unlinked
+file, through threads (`net.disk`), and come back from there: what the page cache has is read at once, the
+rest by a thread, and `wake` is called when it is in reach.
 
-Bytes are known by their position in the stream. The parts of a spool follow one another:
+Bytes are known by their position in the stream. The parts of a spool follow one another, each may be empty:
 
-    front (memory) < file < flight (being written, still in memory) < tail (memory)
+    front (memory) < pipe < file < flight (being written, still in memory) < tail (memory)
 
-and a byte's place in the file follows from its position, so that each part can be written, read again or
-dropped without a word to the others. A response's file is a ring of `response_file` bytes: what is taken
-out makes room for what comes.
+New bytes join the tail, or the pipe while nothing is behind it. What was read back from the file stands in
+the front as a copy.
 
 What it decides: where bytes stay, and whether more may come (`full`). What it never does: wait, raise an
-error of a file, close or watch a socket, speak HTTP. When it cannot go on, `fault` says so: a request's at
-once, as it would have to be refused; a response's only when bytes are lost, since with no file it can still
-go slowly.
+error of a file, close or watch a socket, speak HTTP. When it cannot go on, `fault` says so: a request's
+spool at once, since its owner has to refuse; a response's only when bytes are lost: without a file it goes
+on as memory does, `full` until some are taken.
 
-Called by proxy's collecting of requests and its sending of responses, on the loop.
+Called by proxy's collecting of requests and its sending of responses, on the loop; by nobody else, and by
+one owner each.
 """
 
-import errno
-import os
 import socket
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 from shieldproxy.core.limits import Buffers
-from shieldproxy.net.disk import NO_FILE, PIECE, Disk, Job, fault_of
+from shieldproxy.net import pipes
+from shieldproxy.net.disk import NO_FILE
+from shieldproxy.net.filing import CUT, Filing
 from shieldproxy.net.lobby import CHUNK, Lobby
+from shieldproxy.net.means import AT_ONCE, Means
 
 AHEAD: Final = 3 * CHUNK
 """Bytes above the memory limit while the file catches up; one piece more may come before `full` is seen."""
+FAST: Final = 256 * 1024
+"""Bytes a second, on average, with which a sender is worth a pipe."""
 ENDLESS: Final = 1 << 62
-REST: Final = 2048
-"""Bytes that stay in memory though the owner is slow: a file costs as much."""
 
 
-class Spool:
+class Spool(Filing):
     """Bytes in transit; made by `Store`, used by one owner, on the loop only."""
 
-    __slots__ = (
-        "_at",
-        "_base",
-        "_booked",
-        "_broken",
-        "_closed",
-        "_fd",
-        "_flight",
-        "_front",
-        "_front_at",
-        "_job",
-        "_keep",
-        "_limit",
-        "_memory",
-        "_rested",
-        "_store",
-        "_stuck",
-        "_tail",
-        "_wake",
-        "_want",
-        "announced",
-        "fault",
-        "size",
-    )
+    __slots__ = ("_announced", "_born")
 
     def __init__(
-        self, store: "Store", wake: Callable[[], None], memory: int, limit: int, announced: int, keep: bool
+        self,
+        store: Means,
+        wake: Callable[[], None],
+        memory: int,
+        limit: int,
+        announced: int,
+        *,
+        keep: bool,
     ) -> None:
-        self._store = store
-        self._wake = wake
-        self._memory = memory
-        self._limit = limit
-        """Bytes of the file, which is a ring."""
-        self._keep = keep
-        """A request's: it may have to be sent again."""
-        self.announced = announced
-        self.size = 0
-        """Bytes put in, ever."""
-        self.fault = ""
-        """"disk-full" or "disk-error": nothing more will come out in order."""
-        self._at = 0
-        """The position of the next byte to be taken out."""
-        self._front: bytes | bytearray = b""
-        self._front_at = 0
-        self._flight: bytes | bytearray = b""
-        self._tail: bytes | bytearray = b""
-        self._fd = NO_FILE
-        self._base = 0
-        """The position of the file's first byte."""
-        self._booked = 0
-        self._job: Job | None = None
-        self._want = False
-        self._rested = False
-        self._stuck = False
-        """Nothing more can be written, for now at least."""
-        self._broken = False
-        """A write has failed: no further one is tried."""
-        self._closed = False
+        super().__init__(store, wake, memory, limit, keep=keep)
+        self._announced = announced
+        self._born = store.lobby.now
 
     # what its owner asks
 
@@ -114,36 +72,31 @@ class Spool:
 
         File work that catches up ends it, and `wake` says so; so does the owner's own `drain`.
         """
-        held = self._held()
-        return held >= self._memory + AHEAD or (held >= self._memory and self._cannot_write())
-
-    def _held(self) -> int:
-        """Bytes in memory that are wanted."""
         tail = len(self._tail) if self._keep else min(len(self._tail), self.size - self._at)
-        return len(self._front) + len(self._flight) + tail
+        held = len(self._front) + len(self._flight) + tail
+        if held < self._memory:
+            return False
+        return held >= self._memory + AHEAD or self._stuck or not self._store.disk.on or self._no_place()
 
-    def _cannot_write(self) -> bool:
-        return self._stuck or not self._store.on or self._on_file() >= self._limit
-
-    def _on_file(self) -> int:
-        """Bytes on the file that are not taken out yet."""
-        return max(0, self.size - len(self._tail) - len(self._flight) - self._at)
+    def _no_place(self) -> bool:
+        """Whether the file has as much as it may have."""
+        return self.size - len(self._tail) - self._at >= self._limit
 
     # in
 
     def put(self, data: bytes) -> None:
         """Take bytes; always. Look at `full` before getting more."""
-        self.size += len(data)
         tail = self._tail
         if not tail:
             self._tail = data
         else:
             if isinstance(tail, bytes):
                 self._tail = tail = bytearray(tail)
-            done = 0 if self._keep else self._at - (self.size - len(data) - len(tail))
+            done = 0 if self._keep else self._at - (self.size - len(tail))
             if done > 0:
                 del tail[:done]
             tail += data
+        self.size += len(data)
         if self._job is None:
             self._pump()
 
@@ -161,10 +114,55 @@ class Spool:
             BlockingIOError: there is nothing now.
             OSError: the connection is broken.
         """
+        if self._pipe is None and self._worth_a_pipe(most):
+            self._borrow()
+        pipe = self._pipe
+        if pipe is not None and self._job is None and self._pipe_is_last():
+            try:
+                count = pipe.take(sock.fileno(), most)
+            except BlockingIOError:
+                if not self._piped or pipe.has_room():
+                    raise
+            else:
+                pipe.touched = self._store.lobby.now
+                self._piped += count
+                self.size += count
+                return count
         data = sock.recv(min(most, CHUNK))
         if data:
             self.put(data)
         return len(data)
+
+    # the pipe
+
+    def _worth_a_pipe(self, most: int) -> bool:
+        """Whether what comes is more than memory takes, comes fast, and nothing of it is on the file."""
+        size, memory = self.size, self._memory
+        if self._job is not None or self._rested or not self._store.disk.on or size < memory // 2:
+            return False
+        if self._keep:
+            if self._booked or not 0 <= self._announced - size <= pipes.SIZE or self._announced <= memory:
+                return False
+        elif self.size - len(self._tail) > self._at or len(self._tail) + most <= memory:
+            return False
+        return size >= FAST * (self._store.lobby.now - self._born)
+
+    def _borrow(self) -> None:
+        """Ask for a pipe; what is in memory goes before what it will hold."""
+        self._pipe = self._store.pipes.lend(self)
+        if self._pipe is not None:
+            self._front_at = self.size - len(self._tail)
+            self._front, self._tail = self._tail, b""
+
+    def _pipe_is_last(self) -> bool:
+        """Whether nothing is behind the pipe's content."""
+        behind_front = max(self._at, self._front_at + len(self._front)) if self._front else self._at
+        return self.size - behind_front == self._piped
+
+    def part(self) -> None:
+        """Give the pipe back soon, by writing what it holds (`pipes.Holder`)."""
+        self._parting = True
+        self._pump()
 
     # out
 
@@ -186,6 +184,8 @@ class Spool:
             count = _send(sock, self._tail, at - start)
         elif 0 <= at - self._front_at < len(self._front):
             count = _send(sock, self._front, at - self._front_at)
+        elif self._piped:
+            count = self._send_from_pipe(sock)
         elif at >= start - len(self._flight):
             count = _send(sock, self._flight, at - start + len(self._flight))
         else:
@@ -194,42 +194,44 @@ class Spool:
             self._took(count)
         return count
 
+    def _send_from_pipe(self, sock: socket.socket) -> int:
+        pipe = self._pipe
+        if pipe is None or (self._job is not None and self._job.piped):
+            return 0  # a thread has it
+        count = pipe.give(sock.fileno(), self._piped)
+        pipe.touched = self._store.lobby.now
+        self._piped -= count
+        self._keep = False
+        self._front = b""
+        return count
+
+    def _send_from_file(self, sock: socket.socket, most: int) -> int:
+        if self._fd != NO_FILE:
+            offset, room = self._place(self._at)
+            count = self._store.read_now(self._fd, offset, min(most, room, AT_ONCE))
+            if count:
+                return sock.send(self._store.scrap[:count])
+        self._want = True
+        self._pump()
+        return 0
+
     def _took(self, count: int) -> None:
         """Bytes have gone out: drop what nobody will ask for again."""
         self._at = at = self._at + count
-        if self._front and (at >= self._front_at + len(self._front) or self._rested):
+        if self._pipe is None:
+            if self._front and (at >= self._front_at + len(self._front) or self._rested):
+                self._front = b""  # a copy
+        elif not self._keep and not self._piped and at >= self._front_at + len(self._front):
             self._front = b""
-        if not self._keep:
-            if at == self.size:
-                self._tail = b""
-            if self._job is None and self._tail:
-                self._pump()
-
-    def _send_from_file(self, sock: socket.socket, most: int) -> int:
-        if self._job is not None and self._fd == NO_FILE:
-            return self._ask()
-        store = self._store
-        offset, room = self._place(self._at)
-        count = min(most, room, CHUNK)
-        if store.nowait:
-            try:
-                count = os.preadv(self._fd, [store.scrap[:count]], offset, os.RWF_NOWAIT)
-            except BlockingIOError:
-                count = 0
-            except OSError as exc:
-                count = 0
-                if exc.errno in {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}:
-                    store.nowait = False
-            if count:
-                return sock.send(store.scrap[:count])
-        return self._ask()
-
-    def _ask(self) -> int:
-        """Have the next bytes read by a thread."""
-        self._want = True
-        if self._job is None:
+            self._give_back()
+        if self._keep or self._job is not None:
+            return
+        if at < self.size:
             self._pump()
-        return 0
+        else:
+            self._tail = b""
+            if self._booked > CUT:
+                self._cut()
 
     def taken(self) -> bytes:
         """Take all of it, which must be in memory.
@@ -243,8 +245,10 @@ class Spool:
         self._at = self.size
         return data
 
+    # the owner's ways
+
     def rewind(self) -> bool:
-        """Start again from the first byte; False if some are gone."""
+        """Start again from the first byte; False if some are gone: a response's, or gone through a pipe."""
         if not self._at:
             return True
         if not self._keep or self.fault:
@@ -252,130 +256,18 @@ class Spool:
         self._at = 0
         return True
 
-    # the owner's ways
-
     def rest(self) -> None:
-        """The owner will be slow: into the file with it."""
-        self._rested = True
-        if self._job is None and not self._closed:
-            self._pump()
+        """The owner will be slow: into the file with it, and the pipe to others."""
+        self._rested = self._parting = True
+        self._pump()
 
     def close(self) -> None:
         """Drop everything. File work under way ends by itself, unheard."""
-        if self._closed:
-            return
-        self._closed = True
-        self._front = self._tail = b""
-        if self._job is None:
-            self._put_away()
-
-    def _put_away(self) -> None:
-        self._flight = b""
-        if self._fd != NO_FILE:
-            fd, self._fd = self._fd, NO_FILE
-            self._store.disk.close(fd, self._booked)
-        elif self._booked:
-            self._store.disk.release(self._booked)
-        self._booked = 0
-
-    # the file
-
-    def _place(self, position: int) -> tuple[int, int]:
-        """Where in the file a byte is, and how many bytes follow it there before the ring begins anew."""
-        offset = (position - self._base) % self._limit
-        return offset, self._limit - offset
-
-    def _pump(self) -> None:
-        """Begin the next piece of file work, if there is some to do and none under way."""
-        if self.fault or self._closed:
-            return
-        if self._want:
-            self._read()
-        elif len(self._tail) > (REST if self._rested else self._memory):
-            self._write()
-
-    def _read(self) -> None:
-        start = self.size - len(self._tail) - len(self._flight)
-        offset, room = self._place(self._at)
-        self._want = False
-        if self._at >= start:
-            return
-        job = Job(self._was_read, self._fd)
-        job.offset, job.want = offset, min(room, start - self._at, CHUNK)
-        self._front, self._front_at = b"", self._at
-        self._job = job
-        self._store.disk.submit(job)
-
-    def _write(self) -> None:
-        """Send the tail on its way into the file."""
-        disk, tail = self._store.disk, self._tail
-        start = self.size - len(tail)
-        if not self._keep and self._at > start:
-            self._tail = tail = tail[self._at - start :]
-            start = self._at
-        if self._broken or (self._fd == NO_FILE and not disk.may_open()):
-            self._no_file("disk-full")
-            return
-        if not self._booked:
-            self._base = start
-        offset, room = self._place(start)
-        count = min(len(tail), PIECE, room, self._limit - self._on_file())
-        if count <= 0:
-            return
-        more = max(0, min(self._limit, offset + count) - self._booked)
-        if more and not disk.reserve(more):
-            self._no_file("disk-full")
-            return
-        self._booked += more
-        self._stuck = False
-        if self._fd == NO_FILE:
-            disk.opened()
-        if count == len(tail):
-            self._flight, self._tail = tail, b""
-        else:
-            self._flight, self._tail = tail[:count], tail[count:]
-        job = Job(self._was_written, self._fd)
-        job.offset, job.data = offset, self._flight
-        self._job = job
-        disk.submit(job)
-
-    def _no_file(self, fault: str) -> None:
-        """Nothing can be written: a request's end; a response goes on with what memory holds."""
-        if self._keep:
-            self.fault = fault
-        self._stuck = True
-
-    # what the threads tell
-
-    def _was_written(self, job: Job) -> None:
-        self._job = None
-        if self._fd == NO_FILE and job.fd == NO_FILE:
-            self._store.disk.files -= 1
-        self._fd = job.fd
-        if self._closed:
-            self._put_away()
-            return
-        if job.error:
-            self._tail = self._flight + self._tail
-            self._broken = True
-            self._no_file(fault_of(job.error))
-        else:
-            self._store.disk.spilled += len(job.data)
-        self._flight = b""
-        self._pump()
-        self._wake()
-
-    def _was_read(self, job: Job) -> None:
-        self._job = None
-        if self._closed:
-            self._put_away()
-            return
-        if job.error or not job.got:
-            self.fault = fault_of(job.error)
-        else:
-            self._front = job.got
-        self._pump()
-        self._wake()
+        if not self._closed:
+            self._closed = True
+            self._tail = b""
+            if self._job is None:
+                self._put_away()
 
 
 def _send(sock: socket.socket, data: bytes | bytearray, start: int) -> int:
@@ -384,7 +276,7 @@ def _send(sock: socket.socket, data: bytes | bytearray, start: int) -> int:
         return sock.send(part)
 
 
-class Store:
+class Store(Means):
     """Where a worker's spools come from.
 
     Args:
@@ -397,32 +289,8 @@ class Store:
     def __init__(
         self, lobby: Lobby, buffers: Buffers, warn: Callable[[str], None], most_files: int = 1 << 30
     ) -> None:
+        super().__init__(lobby, buffers, warn, most_files)
         self._buffers = buffers
-        self.disk = Disk(lobby, buffers.directory, buffers.disk_total, most_files, warn)
-        self.nowait = hasattr(os, "RWF_NOWAIT")
-        """Whether the file system can say that a read would block."""
-        self.scrap = memoryview(bytearray(CHUNK))
-        """Bytes between a file and a socket, within one call."""
-
-    @property
-    def on(self) -> bool:
-        """Whether files can be made; otherwise it is memory only."""
-        return self.disk.on
-
-    @property
-    def used(self) -> int:
-        """Bytes in files now."""
-        return self.disk.used
-
-    @property
-    def most(self) -> int:
-        """The most bytes that were in files at a time."""
-        return self.disk.most
-
-    @property
-    def files(self) -> int:
-        """Open files."""
-        return self.disk.files
 
     def request(self, wake: Callable[[], None], size: int = -1) -> Spool:
         """Make a spool for a request's body.
@@ -437,20 +305,3 @@ class Store:
         """Make a spool for a response's body; arguments as for `request`."""
         buffers = self._buffers
         return Spool(self, wake, buffers.response_memory, max(1, buffers.response_file), size, keep=False)
-
-    def snapshot(self) -> dict[str, Any]:
-        """The counters, as plain values."""
-        disk = self.disk
-        return {
-            "used": disk.used,
-            "most": disk.most,
-            "files": disk.files,
-            "most_files": disk.most_open,
-            "spilled": disk.spilled,
-            "faults": disk.faults,
-        }
-
-    def shut(self) -> None:
-        """End the threads."""
-        with suppress(OSError):
-            self.disk.shut()

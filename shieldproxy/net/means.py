@@ -1,0 +1,91 @@
+"""What all spools of one worker share: the disk and its threads, the pipes, a buffer between two calls.
+
+It also knows whether the file system can be asked what the page cache has (RWF_NOWAIT). One that cannot, or
+that takes its time over what should be a copy, is asked by threads only: nothing on the loop waits for a
+disk.
+"""
+
+import errno
+import os
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from shieldproxy.core.limits import Buffers
+from shieldproxy.net.disk import Disk
+from shieldproxy.net.lobby import Lobby
+from shieldproxy.net.pipes import Pipes
+
+AT_ONCE: Final = 32 * 1024
+"""Bytes of one read on the loop: what the page cache has."""
+SUSPECT: Final = 0.005
+"""Seconds after which a read on the loop was no copy from the page cache."""
+DISTRUST: Final = 10.0
+"""Seconds for which threads do all reads then."""
+
+
+class Means:
+    """What all spools of a worker share."""
+
+    def __init__(self, lobby: Lobby, buffers: Buffers, warn: Callable[[str], None], most_files: int) -> None:
+        self.lobby = lobby
+        self.disk = Disk(lobby, buffers.directory, buffers.disk_total, most_files, warn)
+        self.pipes = Pipes(lobby)
+        self.scrap = memoryview(bytearray(AT_ONCE))
+        """Bytes between a file and a socket, within one call."""
+        self._threads_until = 0.0 if hasattr(os, "RWF_NOWAIT") else float("inf")
+
+    def read_now(self, fd: int, offset: int, most: int) -> int:
+        """Read into `scrap` what can be had without waiting; how many bytes, 0: a thread has to do it."""
+        before = time.monotonic()
+        if before < self._threads_until:
+            return 0
+        try:
+            count = os.preadv(fd, [self.scrap[:most]], offset, os.RWF_NOWAIT)
+        except BlockingIOError:
+            return 0
+        except OSError as exc:
+            if exc.errno in {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}:
+                self._threads_until = float("inf")
+            return 0  # a thread finds out what it is
+        if time.monotonic() - before > SUSPECT:
+            self._threads_until = before + DISTRUST
+        return count
+
+    @property
+    def on(self) -> bool:
+        """Whether files can be made; otherwise it is memory only."""
+        return self.disk.on
+
+    @property
+    def used(self) -> int:
+        """Bytes in files now."""
+        return self.disk.used
+
+    @property
+    def most(self) -> int:
+        """The most bytes that were in files at a time."""
+        return self.disk.most
+
+    @property
+    def files(self) -> int:
+        """Open files."""
+        return self.disk.files
+
+    def snapshot(self) -> dict[str, Any]:
+        """The counters, as plain values."""
+        disk = self.disk
+        return {
+            "used": disk.used,
+            "most": disk.most,
+            "files": disk.files,
+            "most_files": disk.most_open,
+            "spilled": disk.spilled,
+            "faults": disk.faults,
+            "pipes": self.pipes.times,
+        }
+
+    def shut(self) -> None:
+        """End the threads and close the pipes; spools are closed before."""
+        self.disk.shut()
+        self.pipes.close()

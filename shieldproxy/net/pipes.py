@@ -1,0 +1,131 @@
+"""Pipes that are lent to spools: a fast body goes from socket to socket in the kernel, and never to the disk.
+
+There are few, since each may hold 1 MiB of the kernel's memory and a user has a share of that (pipe(7)).
+One is lent to a spool whose bytes come fast, and comes back when the spool has been emptied. When all are
+lent and one more is asked for, the holder that has touched its own longest ago, and not just now, is told
+to write it to its file. A pipe that comes back with something in it is thrown away: nobody ever gets
+another's bytes.
+"""
+
+import fcntl
+import os
+import select
+from contextlib import suppress
+from typing import Final, Protocol
+
+from shieldproxy.net.lobby import Lobby
+
+SIZE: Final = 1024 * 1024
+MOST: Final = 32
+IDLE: Final = 0.5
+"""Seconds that a holder must not have touched its pipe before it may be asked to part with it."""
+FLAGS: Final = os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE
+
+
+class Holder(Protocol):
+    """Who has been lent a pipe."""
+
+    def part(self) -> None:
+        """Give the pipe back soon: others are faster."""
+
+
+class Lent:
+    """One pipe, and who has it."""
+
+    __slots__ = ("holder", "into", "out", "room", "touched")
+
+    def __init__(self) -> None:
+        self.out, self.into = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        with suppress(OSError):  # a user with many pipes gets small ones: slower, and as right
+            fcntl.fcntl(self.into, fcntl.F_SETPIPE_SZ, SIZE)
+        self.room: int = fcntl.fcntl(self.into, fcntl.F_GETPIPE_SZ)
+        """Bytes that it holds at most; less, where they come in small pieces."""
+        self.touched = 0.0
+        self.holder: Holder | None = None
+
+    def take(self, source: int, most: int) -> int:
+        """Take bytes from a socket.
+
+        Returns:
+            How many; 0 at its end.
+
+        Raises:
+            BlockingIOError: there is nothing now, or no room.
+            OSError: the connection is broken.
+        """
+        return os.splice(source, self.into, most, None, None, FLAGS)
+
+    def give(self, sink: int, most: int) -> int:
+        """Give bytes to a socket.
+
+        Raises:
+            BlockingIOError: it is full.
+            OSError: the connection is broken.
+        """
+        return os.splice(self.out, sink, most, None, None, FLAGS)
+
+    def has_room(self) -> bool:
+        """Whether it takes more."""
+        poll = select.poll()
+        poll.register(self.into, select.POLLOUT)
+        return bool(poll.poll(0))
+
+    def close(self) -> None:
+        """Close both ends, with whatever is in between."""
+        os.close(self.into)
+        os.close(self.out)
+
+
+class Pipes:
+    """All pipes of one worker; the time is the lobby's."""
+
+    def __init__(self, lobby: Lobby) -> None:
+        self._lobby = lobby
+        self._free: list[Lent] = []
+        self._lent: set[Lent] = set()
+        self.times = 0
+        """How often one was lent."""
+
+    def lend(self, holder: Holder) -> Lent | None:
+        """Lend a pipe; None if none is free now."""
+        if self._free:
+            pipe = self._free.pop()
+        elif len(self._lent) < MOST:
+            try:
+                pipe = Lent()
+            except OSError:  # no descriptors: then it is memory and files
+                return None
+        else:
+            self._call_in()
+            return None
+        pipe.holder, pipe.touched = holder, self._lobby.now
+        self._lent.add(pipe)
+        self.times += 1
+        return pipe
+
+    def _call_in(self) -> None:
+        now = self._lobby.now
+        pipe = min(self._lent, key=lambda each: each.touched)
+        if pipe.holder is not None and now - pipe.touched > IDLE:
+            pipe.touched = now  # the next who asks is answered by another's
+            pipe.holder.part()
+
+    def back(self, pipe: Lent, *, empty: bool) -> None:
+        """Take a pipe back."""
+        self._lent.discard(pipe)
+        pipe.holder = None
+        if empty:
+            self._free.append(pipe)
+        else:
+            pipe.close()
+
+    @property
+    def lent(self) -> int:
+        """How many are lent now."""
+        return len(self._lent)
+
+    def close(self) -> None:
+        """Close those that are not lent; the others follow when they come back."""
+        free, self._free = self._free, []
+        for pipe in free:
+            pipe.close()
