@@ -23,6 +23,7 @@ from benchmarks.model import Part
 from benchmarks.pairs import idle10k, rules
 from benchmarks.peers import PEERS
 from benchmarks.product import VARIANTS
+from benchmarks.quiet import quiet
 from benchmarks.slowhead import slowhead
 from benchmarks.speed import keepalive, large
 from benchmarks.stage import Options, Stage, new_stage
@@ -37,6 +38,7 @@ PARTS: dict[str, Callable[[Stage, Options], Part]] = {
     "slowhead": slowhead,
     "flood": flood,
     "drip": drip,
+    "quiet": quiet,
 }
 
 

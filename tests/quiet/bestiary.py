@@ -1,8 +1,8 @@
 """The worst clients there are: ``python -m tests.quiet.bestiary ADDRESS SECONDS SEED EACH [KIND ...]``.
 
 A process of its own. Of each kind so many live at a time; one that has ended is followed by another. All they
-do is drawn from the seed; only the interleaving is chance. One line of JSON at the end: for each kind how many
-lived, and how many of those that deserve an answer got theirs.
+do is drawn from the seed; only the interleaving is chance. One line of JSON at the end: for each kind how
+many lived, and how many of those that deserve an answer got theirs.
 
 ``vanish`` needs a network namespace of its own, root and nft.
 """

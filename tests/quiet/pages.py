@@ -31,11 +31,14 @@ class Ask(NamedTuple):
 
 
 def parse(target: str) -> Ask:
-    """Read a target; ValueError or KeyError if it is none of ours."""
+    """Read a target; ValueError or KeyError if it is none of ours (bytes may have been changed on purpose)."""
     path, _, query = target.partition("?")
     _, kind, number = path.split("/")
     values = parse_qs(query)
-    return Ask(kind, int(number), int(values["work"][0]), int(values["size"][0]))
+    ask = Ask(kind, int(number), int(values["work"][0]), int(values["size"][0]))
+    if ask.work > WORK or ask.size not in SIZES:
+        raise ValueError(target)
+    return ask
 
 
 def content(number: int, size: int) -> bytes:

@@ -82,7 +82,7 @@ def ends(report: Mapping[str, Any]) -> Ends:
         how, phase, kind = text.split(" ")
         if (how, phase) == ("fin", "idle"):
             continue
-        wished = kind in WISHED and phase in ("work", "answer")
+        wished = kind in WISHED and phase != "request"
         sorted_ends["wish" if wished else how][f"{phase} {kind}"] = count
     return Ends(sorted_ends["rst"], sorted_ends["fin"], sorted_ends["wish"])
 

@@ -26,7 +26,7 @@ import time
 from contextlib import suppress
 
 from tests.kit.wire import ViolationError
-from tests.quiet.pages import Ask, content, parse
+from tests.quiet.pages import SMALL, Ask, content, parse
 from tests.quiet.seen import Seen
 from tests.quiet.strict import Reader, Whole
 
@@ -34,6 +34,8 @@ SIOCOUTQNSD = 0x894B
 LOOK = 0.0005
 """Seconds after which unsent bytes are looked at again, at first."""
 PIECE = 256 * 1024
+OTHER = Ask("other", 0, 0, SMALL)
+"""What is answered to a request that is well-formed, and not one of ours."""
 TURN = 4
 """Pieces that one connection may send before others have their turn."""
 EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
@@ -47,9 +49,6 @@ def unsent(sock: socket.socket) -> int:
 
 class Link:
     """One connection."""
-
-    __slots__ = ("answering", "ask", "end", "first", "left", "reader", "since", "sock", "timer", "waited")
-    __slots__ += ("working",)
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -75,11 +74,11 @@ class Link:
 
     @property
     def kind(self) -> str:
-        """Who asked; ``?``: not known yet."""
-        if self.ask is None and self.reader.target:
+        """Who asks, or asked last; ``?``: not known yet."""
+        if self.reader.target:
             with suppress(ValueError, KeyError):
                 return parse(self.reader.target).kind
-        return self.ask.kind if self.ask else "?" if self.reader.begun else "-"
+        return "?" if self.reader.begun else self.ask.kind if self.ask else "-"
 
 
 class Recorder:
@@ -183,11 +182,11 @@ class Recorder:
     def ask(self, link: Link, whole: Whole) -> None:
         """A request is whole: work."""
         try:
-            if link.working:
-                raise ValueError("sent before the answer to another")
             ask = parse(whole.target)
-        except (ValueError, KeyError) as fault:
-            raise ViolationError(f"{whole.target}: {fault}") from fault
+        except (ValueError, KeyError):
+            ask = OTHER
+        if link.working:
+            raise ViolationError(f"{whole.target}: sent before the answer to another")
         self.seen.requests[ask.kind] += 1
         link.ask, link.working = ask, True
         head = f"HTTP/1.1 200 OK\r\nContent-Length: {ask.size}\r\nX-Sum: {whole.sum:08x}\r\n\r\n"
@@ -251,7 +250,7 @@ class Recorder:
         if link.ask and (len(self.seen.worst) < 5 or waited > self.seen.worst[-1][0]):
             told = f"{link.ask.target} in {(now - link.first) * 1000:.1f} ms"
             self.seen.worst = sorted([*self.seen.worst, (waited, told)], reverse=True)[:5]
-        link.ask, link.answering, link.first, link.since = None, False, 0.0, 0.0
+        link.answering, link.first, link.since = False, 0.0, 0.0
         if link.end:
             self.close(link)
         else:

@@ -1,0 +1,210 @@
+"""The quiet contract: what a server sees of the worst clients through each proxy, and what good ones notice.
+
+The server, the bestiary and the good clients are those of tests/quiet. Calm and storm follow each other on
+one process. nginx stands here twice: as Debian ships it, and as one would set it to protect a server (``nginx
+guard``); HAProxy with the server's places and whole requests (as far as its buffer goes).
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+
+from benchmarks.model import Bar, Grid, Part, number
+from benchmarks.peers import PEERS, Peer, Place, nginx_frame, nginx_launch
+from benchmarks.product import EXPRESS, Variant
+from benchmarks.rig import INSIDE, BenchError, Launch, Rig
+from benchmarks.stage import Options, Proxy, Stage
+from tests.quiet.beast import KINDS
+from tests.quiet.play import Play, Recorder, play, recorder
+
+PLACES = 16
+"""Connections that the server is to have at most."""
+GOOD, EACH = 16, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet(Variant):
+    """shieldproxy with the server's places."""
+
+    aborts: bool = True
+
+    def configuration(self, place: Place) -> str:
+        """The usual configuration; its timeouts are those that it has by itself."""
+        aborts = "" if self.aborts else "abort_upstream = []\n"
+        text = super(Quiet, self).configuration(place)
+        return text.replace(
+            "max_connections = 128\n", f'max_connections = {PLACES}\nqueue_timeout = "30s"\n{aborts}'
+        )
+
+
+def nginx_guard(place: Place, path: str) -> Launch:
+    """Nginx set to protect a server: bodies whole in both directions, no abort, no more than its places.
+
+    It has no line: who comes when all places are taken is refused with 502.
+    """
+    http = f"""access_log {place.folder}/access.log combined buffer=64k flush=1s;
+client_header_timeout 20s;
+client_body_timeout 15s;
+send_timeout 30s;
+client_max_body_size 16m;
+client_body_buffer_size 64k;
+proxy_request_buffering on;
+proxy_buffering on;
+proxy_buffers 16 64k;
+proxy_busy_buffers_size 128k;
+proxy_buffer_size 16k;
+proxy_max_temp_file_size 1024m;
+proxy_ignore_client_abort on;
+proxy_next_upstream off;
+upstream origin {{
+zone origin 64k;
+server 127.0.0.1:{place.origin} max_conns={PLACES} max_fails=0;
+keepalive {PLACES};
+}}
+server {{
+listen 127.0.0.1:{place.port} backlog=4096;
+location / {{
+proxy_pass http://origin;
+proxy_http_version 1.1;
+proxy_set_header Connection "";
+proxy_set_header Host $host;
+proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+}}
+}}"""
+    return nginx_launch(path, place.folder, nginx_frame(place.folder, 2 * place.capacity, http))
+
+
+def haproxy_guard(place: Place, path: str) -> Launch:
+    """HAProxy with a line before the server's places, and with whole requests."""
+    launch = PEERS["haproxy"].launch(place)
+    file = place.folder / "haproxy.cfg"
+    text = file.read_text()
+    text = text.replace(
+        "    option httplog\n", "    option httplog\n    option http-buffer-request\n    timeout queue 30s\n"
+    )
+    file.write_text(text.replace("pool-max-conn 128", f"pool-max-conn {PLACES} maxconn {PLACES}"))
+    return replace(launch, argv=[path, *launch.argv[1:]])
+
+
+CAST: tuple[Proxy, ...] = (
+    Quiet(EXPRESS),
+    Quiet("shieldproxy, no aborts", aborts=False),
+    PEERS["nginx"],
+    Peer("nginx guard", "nginx", nginx_guard),
+    Peer("haproxy guard", "haproxy", haproxy_guard),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A calm and a storm."""
+
+    calm: Play
+    storm: Play
+
+
+def quiet(stage: Stage, options: Options) -> Part:
+    """Each proxy through a calm and a storm; the short run leaves out the variant without aborts."""
+    part = Part("quiet")
+    calm, storm = (3.0, 10.0) if options.short else (20.0, 60.0)
+    found: dict[str, Pair] = {}
+    for proxy in CAST:
+        wanted = proxy.name.partition(" ")[0].rstrip(",")
+        left_out = options.short and isinstance(proxy, Quiet) and not proxy.aborts
+        if left_out or not options.wanted([wanted]):
+            continue
+        try:
+            found[proxy.name] = weather(stage, proxy, calm, storm)
+        except (BenchError, OSError, RuntimeError) as error:
+            part.failures.append(f"quiet, {proxy.name}: {error}")
+    return conclude(part, found, storm)
+
+
+def weather(stage: Stage, proxy: Proxy, calm: float, storm: float) -> Pair:
+    """A calm and a storm on one process."""
+    before = words(stage.rig)
+    with recorder(before) as server:
+        place = replace(stage, origin=server.port)
+        with place.proxy(proxy, checked=False) as running:
+            address = f"127.0.0.1:{running.port}"
+            return Pair(
+                run(server, address, calm, before, calm=True), run(server, address, storm, before, calm=False)
+            )
+
+
+def run(server: Recorder, address: str, seconds: float, before: list[str], *, calm: bool) -> Play:
+    """One of the two; those that vanish need the run's own network."""
+    kinds = list(KINDS) if os.environ.get(INSIDE) else [name for name in KINDS if name != "vanish"]
+    return play(server, address, seconds, good=GOOD, each=EACH, kinds=kinds, calm=calm, before=before)
+
+
+def words(rig: Rig) -> list[str]:
+    """What puts a command on the load's CPUs."""
+    return ["taskset", "-c", ",".join(map(str, sorted(rig.load_cpus)))]
+
+
+def conclude(part: Part, found: Mapping[str, Pair], seconds: float) -> Part:
+    """Table, data and bars."""
+    columns = (
+        "proxy",
+        "no request",
+        "most",
+        "resets",
+        "FINs",
+        "wish",
+        "waited p50",
+        "p99",
+        "worst",
+        "errors",
+        "p99 calm",
+        "storm",
+    )
+    rows = []
+    for name, pair in found.items():
+        storm, ends = pair.storm, pair.storm.ends
+        waited = storm.server["waited"]
+        rows.append(
+            [
+                name,
+                number(storm.server["no_request"], 0),
+                number(max(storm.server["most"], pair.calm.server["most"]), 0),
+                number(sum(ends.resets.values()), 0),
+                number(sum(ends.halves.values()), 0),
+                number(sum(ends.wished.values()), 0),
+                number(waited["p50"], 2),
+                number(waited["p99"], 2),
+                number(waited["worst"], 1),
+                number(storm.good["errors"] + pair.calm.good["errors"], 0),
+                number(pair.calm.good["p99"], 1),
+                number(storm.good["p99"], 1),
+            ]
+        )
+    note = (
+        f"{GOOD} good clients, {EACH} of each bad kind; the server is to have {PLACES} connections; "
+        "wish: ended because the client of a GET had gone; "
+        "waited: how long a connection was occupied beyond the server's own time, ms; p99: of good clients, ms"
+    )
+    part.grids.append(Grid(f"What the server sees in {seconds:.0f} s of bad clients", columns, rows, note))
+    part.bars += bars(found.get(EXPRESS))
+    part.data["runs"] = {name: asdict(pair) for name, pair in found.items()}
+    return part
+
+
+def bars(pair: Pair | None) -> list[Bar]:
+    """The contract, for ours."""
+    if pair is None:
+        return [Bar("quiet: requests that were none", None, 0)]
+    storm, calm = pair.storm, pair.calm
+    ends, waited = storm.ends, storm.server["waited"]
+    most = max(storm.server["most"], calm.server["most"])
+    errors = storm.good["errors"] + calm.good["errors"]
+    slower = storm.good["p99"] / calm.good["p99"] if calm.good["p99"] else None
+    return [
+        Bar("quiet: requests that were none", storm.server["no_request"], 0, digits=0),
+        Bar("quiet: most connections at once", most, PLACES, digits=0),
+        Bar("quiet: resets that were ours", sum(ends.resets.values()), 0, digits=0),
+        Bar("quiet: half-closes that were ours", sum(ends.halves.values()), 0, digits=0),
+        Bar("quiet: occupied beyond the server's time, p99", waited["p99"], 10, unit=" ms"),
+        Bar("quiet: good clients' errors", errors, 0, digits=0),
+        Bar("quiet: good clients' p99, x calm", slower, 2.0),
+    ]
