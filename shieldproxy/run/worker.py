@@ -141,28 +141,36 @@ class Worker:
             Listener(lobby, sock, str(address), gate.welcome, journal.warn)
             for sock, address in zip(self._sockets, plan.listen, strict=True)
         ]
+        try:
+            await self._serve(listeners, ready)
+            lobby.tick()
+            stop_all(house)
+            journal.counters(house.snapshot())
+            await journal.finish()
+        finally:
+            store.shut()
+        lobby.shut()
+        house.pipe.close()
+
+    async def _serve(self, listeners: list[Listener], ready: Ready | None) -> None:
+        """Serve, with everything in its place."""
         gc.collect()
         gc.freeze()  # what start-up made stays: no collection needs to look at it again
         gc.set_threshold(20_000, 20, 100)
         async with trio.open_nursery() as always, trio.open_nursery() as exchanges:
-            house.nursery = self._nursery = exchanges
-            always.start_soon(lobby.run, name="lobby")
-            always.start_soon(lobby.keep_time, name="deadlines")
-            always.start_soon(journal.run, name="logs")
+            self.house.nursery = self._nursery = exchanges
+            always.start_soon(self.lobby.run, name="lobby")
+            always.start_soon(self.lobby.keep_time, name="deadlines")
+            always.start_soon(self._journal.run, name="logs")
             await always.start(self._obey, listeners)
-            journal.say("info", "serving on " + ", ".join(listener.door.listen for listener in listeners))
+            self._journal.say(
+                "info", "serving on " + ", ".join(listener.door.listen for listener in listeners)
+            )
             if ready is not None:
                 ready([listener.door.listen for listener in listeners])
             await self._drained.wait()
             exchanges.cancel_scope.cancel()
             always.cancel_scope.cancel()
-        lobby.tick()
-        stop_all(house)
-        journal.counters(house.snapshot())
-        await journal.finish()
-        house.store.shut()
-        lobby.shut()
-        house.pipe.close()
 
     async def _obey(self, listeners: list[Listener], task_status: trio.TaskStatus[None]) -> None:
         """Do what signals say."""

@@ -104,6 +104,8 @@ def test_an_event_that_says_nothing_new_wakes_nobody() -> None:
 
     class Exchange:
         bell = Bell()
+        rec = None
+        whole = True
 
     class Record:
         exchange = Exchange()
