@@ -108,7 +108,7 @@ class Downstream(Record):
         self.policy: Policy
         self.state = State.IDLE
         self.stage = ""
-        """Of an exchange that the lobby holds: "body", its request's body comes; "send", its response goes."""
+        """Of an exchange that the lobby holds: "body": its request comes; "send": its response goes."""
         self.buf: bytes | bytearray = b""
         """The head so far, or what was read past the request that is served."""
         self.exchange: Any = None
