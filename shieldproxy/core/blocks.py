@@ -46,8 +46,8 @@ class KnownBlocks(Generic[Meaning]):
 
 RequestBlock = tuple[int, int, bytes, bytes, bytes, int, bytes, bytes, bool]
 """Where two lines were cut out, what goes on around them; then fields, host, User-Agent, persistence."""
-ResponseBlock = tuple[int, bytes, list[bytes], bytes, bool, bool]
-"""Status, phrase, the lines and the whole head that go on (up to the length), persistence, whether dated."""
+ResponseBlock = tuple[int, bytes, list[bytes], bytes, bool, int]
+"""Status, phrase, the lines and the whole head that go on (up to the length), persistence, what is odd."""
 
 REQUEST_BLOCKS: Final = KnownBlocks[RequestBlock]()
 RESPONSE_BLOCKS: Final = KnownBlocks[ResponseBlock]()

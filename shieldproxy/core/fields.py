@@ -75,7 +75,7 @@ _RESPONSE_NAMES: Final = {
     b"transfer-encoding": CODING,
     b"http2-settings": HOP,
     b"te": HOP,
-    b"upgrade": HOP,
+    b"upgrade": UPGRADE,
     b"date": DATE,
     **_HOP,
 }

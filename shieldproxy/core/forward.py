@@ -26,6 +26,7 @@ __all__ = [
     "own_response",
     "request_head",
     "response_head",
+    "write_request",
 ]
 
 Edits = tuple[tuple[bytes, bytes], ...]
@@ -71,6 +72,20 @@ def request_head(
     lines = head.lines
     if not head.host:
         lines = [b"Host: " + host, *lines]
+    return write_request(head, route, lines, forwarded, framing, request_id, minor10=minor10)
+
+
+def write_request(
+    head: RequestHead,
+    route: Route,
+    lines: list[bytes],
+    forwarded: bytes,
+    framing: int,
+    request_id: bytes | None,
+    *,
+    minor10: bool,
+) -> bytes:
+    """Write a head of the request's ``lines``, as they stand; its framing and a route's edits come last."""
     extra = b""
     if framing == CHUNKED:
         if minor10:
@@ -79,7 +94,7 @@ def request_head(
     elif head.length == CHUNKED:
         lines = without(lines, _TRAILER)
         extra = b"Content-Length: %d\r\n" % framing
-    if edited:
+    if route.request_set or route.request_remove or request_id is not None:
         lines = _edited(lines, route.request_set, route.request_remove, route.request_id, request_id)
     return b"".join(
         (
@@ -113,11 +128,13 @@ def response_head(
     """Write the head that goes to the client.
 
     ``framing``: the body's length, CHUNKED or UNTIL_CLOSE; where no body follows (HEAD, 304), the announced
-    length is passed on instead. ``date`` is used if the upstream sent none (RFC 9110 section 6.6.1).
+    length is passed on instead. ``date`` is used if the upstream sent none (RFC 9110 section 6.6.1);
+    it may be empty.
     """
     edited = route.response_set or route.response_remove or request_id is not None
     announced = framing if resp.length else resp.content_length
-    if resp.block and not edited and not minor10 and announced is not None and announced >= 0 and resp.date:
+    dated = not date or resp.date
+    if resp.block and not edited and not minor10 and announced is not None and announced >= 0 and dated:
         if connection:
             return b"%bContent-Length: %d\r\nConnection: %b\r\n\r\n" % (resp.block, announced, connection)
         return b"%bContent-Length: %d\r\n\r\n" % (resp.block, announced)
@@ -131,7 +148,7 @@ def response_head(
         extra = b"Content-Length: %d\r\n" % announced
     if connection:
         extra += b"Connection: %b\r\n" % connection
-    if not resp.date:
+    if not dated:
         extra += b"Date: %b\r\n" % date
     first = b"HTTP/1.%d %d %b" % (0 if minor10 else 1, resp.status, resp.phrase)
     return b"\r\n".join((first, *lines, VIA_LINES[resp.minor], extra + b"\r\n"))

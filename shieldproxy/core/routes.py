@@ -8,7 +8,7 @@ rules.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from sys import maxsize
 from typing import Final
 
@@ -50,6 +50,16 @@ class Route:
     """Ranges that a request may ask for; with more, its Range is dropped (RFC 9110 section 14.2)."""
     max_query_duplicates: int = maxsize
     """How often one name may stand in a query; more: 400."""
+    cleans: bool = field(init=False, repr=False, compare=False, default=False)
+    """Whether a request is looked at once more before it goes on."""
+    rare: bool = field(init=False, repr=False, compare=False, default=False)
+    """The same, or it gets an id."""
+
+    def __post_init__(self) -> None:
+        """Work out what is asked of a route for each request."""
+        cleans = self.normalise_path or min(self.max_ranges, self.max_query_duplicates) < maxsize
+        object.__setattr__(self, "cleans", cleans)
+        object.__setattr__(self, "rare", cleans or self.request_id is not None)
 
 
 _Place = Prefixes[Route | None]

@@ -11,16 +11,17 @@ it at once, so no request is sent into a dead connection that we could have know
 """
 
 import socket
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from math import inf
 from typing import Final
 
-from shieldproxy.core import line
+from shieldproxy.core import forward, line
 from shieldproxy.core.line import Pace
+from shieldproxy.core.manners import manners_of
 from shieldproxy.core.upstreams import UpstreamSpec
 from shieldproxy.net.lobby import Lobby
 from shieldproxy.net.parting import Connections
-from shieldproxy.net.record import ENDS, HUP, IN, NEWS, Upstream, ignore
+from shieldproxy.net.record import ENDS, HUP, IN, LAST, NEWS, Upstream, ignore
 from shieldproxy.net.server import Grant, Server, Ticket
 
 AVOID: Final = 2.0
@@ -38,6 +39,11 @@ class Group(Connections):
         self.line: OrderedDict[Ticket, float] = OrderedDict()
         """Who waits, and since when."""
         self.pace = Pace()
+        self.manners = manners_of(spec)
+        self.request_head = forward.request_head if self.manners is None else self.manners.request_head
+        """Writes the head of a request as this upstream wants it."""
+        self.repairs: Counter[str] = Counter()
+        """How often each repair of a response acted (`Repair`)."""
         self._single = self.servers[0] if len(self.servers) == 1 else None
         self._turn = 0
         self._on_pooled = self.on_pooled
@@ -162,7 +168,7 @@ class Group(Connections):
         read may have left something (IN is latched), it is looked at first.
         """
         up.exchange = None
-        if up.latch & (IN | ENDS) and not self._silent(up):
+        if up.latch & (IN | ENDS | LAST) and not self._silent(up):
             return
         if self.line:
             ticket = self._next()
@@ -182,7 +188,10 @@ class Group(Connections):
             self._lobby.arm(up, due)
 
     def _silent(self, up: Upstream) -> bool:
-        """Whether a connection has neither ended nor anything to say; if not, it is given up."""
+        """Whether a connection is neither over nor has anything to say; if not, it is given up."""
+        if up.latch & LAST:
+            self.part(up)
+            return False
         if not up.latch & ENDS:
             try:
                 if up.sock.recv(1, socket.MSG_PEEK):

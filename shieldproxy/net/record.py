@@ -30,6 +30,8 @@ GONE: Final = EPOLLERR | EPOLLHUP | ABORTED
 """Nobody waits for the answer any more."""
 NEWS: Final = EPOLLIN | ENDS
 """Events that want a read."""
+LAST: Final = 1 << 20
+"""No event of epoll's: latched in an upstream's record whose request is the last on its connection."""
 WATCHED: Final = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
 
 OnEvent: TypeAlias = Callable[[Any, int], None]

@@ -7,6 +7,7 @@ from shieldproxy.core.fields import Fault
 from shieldproxy.core.head import CHUNKED, UNTIL_CLOSE, RequestHead, ResponseHead, end_of_head, read_response
 from shieldproxy.net.record import FIN, has_input
 from shieldproxy.proxy.house import House
+from shieldproxy.proxy.manners import mended
 from shieldproxy.proxy.state import Exchange
 
 FITS: Final = 64 * 1024
@@ -50,8 +51,11 @@ def parse(ex: Exchange, data: bytes, method: bytes) -> tuple[ResponseHead, int] 
         return Fault(502, "response-head-large", "") if len(data) > limit else None
     if end > limit:
         return Fault(502, "response-head-large", "")
-    resp = read_response(data, end, method)
+    group = ex.group
+    resp = read_response(data, end, method, group.spec.repair)
     if isinstance(resp, Fault):
+        if resp.reason == "length-and-coding":
+            group.repairs["length_with_coding"] += 1
         return resp
     if resp.status == 101:
         return Fault(502, "unasked-upgrade", "")
@@ -79,17 +83,32 @@ def compose(house: House, ex: Exchange, head: RequestHead, resp: ResponseHead, w
     ex.keep = keep
     ex.framing = framing
     ex.status = resp.status
+    connection = b"" if keep and head.minor and not old else _connection(ex)
+    date = b""
+    if resp.odd:
+        connection, date = mended(ex, resp, connection, house.journal.date)
     out = forward.response_head(
         resp,
         ex.route,
         framing,
-        b"" if keep and head.minor and not old else _connection(ex),
-        b"" if resp.date else house.journal.date(),
+        connection,
+        date,
         ex.id.encode() if ex.id else None,
         old,
     )
     ex.head_out += len(out)
     return out
+
+
+def note_short(ex: Exchange) -> None:
+    """Count a response that ended short of its length; `ex.from_up`: what came of one not taken yet."""
+    resp = ex.resp
+    if resp is None and ex.from_up:
+        parsed = parse(ex, ex.from_up, ex.head.method)
+        if isinstance(parsed, tuple) and not isinstance(parsed, Fault):
+            resp = parsed[0]
+    if resp is not None and resp.length > 0 and ex.group.spec.repair.wrong_length:
+        ex.group.repairs["wrong_length"] += 1
 
 
 def refusal(

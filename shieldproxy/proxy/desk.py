@@ -7,7 +7,9 @@ and an exchange that is not plain is handed to a task from here, at whatever poi
 from typing import Final
 
 from shieldproxy.core import forward
+from shieldproxy.core.cleaning import clean
 from shieldproxy.core.closing import State
+from shieldproxy.core.fields import Fault
 from shieldproxy.core.head import RequestHead, judge_request
 from shieldproxy.net.record import ERROR, IN, OUT, Downstream
 from shieldproxy.proxy import ends, exchange
@@ -18,6 +20,7 @@ from shieldproxy.proxy.identity import new_id
 from shieldproxy.proxy.state import Bytes, Exchange
 
 NEVER: Final = float("inf")
+LEAVES: Final = Fault(400, "path-route", "the path leads out of its route")
 
 
 class Desk:
@@ -87,13 +90,46 @@ class Desk:
             return False
         ex.route = route
         ex.group = house.groups[route.upstream]
+        return not route.rare or self._prepare(ex, head)
+
+    def _prepare(self, ex: Exchange, head: RequestHead) -> bool:
+        """Give a request its id and make it plain, as its route wants it, or refuse it."""
+        house, route = self._house, ex.route
         if route.request_id is not None:
             ex.id = new_id()
-        return True
+        if not route.cleans:
+            return True
+        path = head.path
+        fault = clean(head, route)
+        if fault is None and head.path != path:
+            same = house.route_of(ex.rec, head) is route
+            fault = self._judge_again(ex, head) if same else LEAVES
+        if fault is not None:
+            self.refuse(ex, fault.status, "policy", fault.reason, fault.detail)
+        return fault is None
+
+    def _judge_again(self, ex: Exchange, head: RequestHead) -> Fault | None:
+        """Another path: other rules may match it. What those of the first one refused is refused already."""
+        first = ex.verdict
+        verdict = self._house.rules.decide(
+            ex.client, head.method, head.path, head.host, head.minor, head.user_agent, self._lobby.now
+        )
+        if first is not None:
+            first.hits -= 1
+        ex.verdict = verdict
+        ex.policy = ex.rec.policy = policy = verdict.policy
+        if policy.deny is not None:
+            return Fault(policy.deny, "denied", "")
+        return judge_request(head, policy)
+
+    def decline(self, ex: Exchange, fault: Fault) -> None:
+        """Refuse a request that its upstream cannot be given."""
+        self.refuse(ex, fault.status, "policy", fault.reason, fault.detail)
 
     def _request_of(self, ex: Exchange, head: RequestHead) -> bytes:
+        """The request's head as the upstream is to have it; raises Unsendable (`decline` answers it)."""
         route = ex.route
-        return forward.request_head(
+        return ex.group.request_head(
             head,
             route,
             self._house.forwarded(ex, head),

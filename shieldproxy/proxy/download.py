@@ -13,9 +13,10 @@ from shieldproxy.core.forward import interim_head
 from shieldproxy.core.head import CHUNKED, UNTIL_CLOSE
 from shieldproxy.net.lobby import CHUNK
 from shieldproxy.net.record import ENDS, IN, OUT
-from shieldproxy.proxy.answer import FITS, compose, forwards_interim, parse
+from shieldproxy.proxy.answer import FITS, compose, forwards_interim, note_short, parse
 from shieldproxy.proxy.attend import Rest
 from shieldproxy.proxy.house import House
+from shieldproxy.proxy.manners import is_surplus
 from shieldproxy.proxy.state import MOST, Ended, Exchange, Pace, UpstreamClosed, phase_of
 from shieldproxy.proxy.upload import Upload
 
@@ -184,7 +185,7 @@ class Download:
         ex.to_down = b"".join((ex.to_down, out, memoryview(data)[start : start + length]))
         self._left = max(0, length - have)
         if self._left == 0:
-            self._upstream_done(surplus=have > length)
+            self._upstream_done(surplus=have > length and is_surplus(ex, data[start + length :]))
 
     def _take_content(self, data: bytes) -> None:
         ex = self._ex
@@ -200,7 +201,8 @@ class Download:
                 if ex.framing == CHUNKED:
                     trailers = self._chunks.trailers if self._head.trailers else ()  # RFC 9110 section 10.1.4
                     ex.to_down = bytes(ex.to_down) + last_chunk(trailers, resp.named)
-                self._upstream_done(surplus=bool(self._chunks.rest))
+                rest = self._chunks.rest
+                self._upstream_done(surplus=bool(rest) and is_surplus(ex, rest))
         else:
             self._add([data] if data else [])
 
@@ -214,6 +216,8 @@ class Download:
         """Its FIN or reset: the end of a close-delimited body, or a truncation."""
         ex = self._ex
         resp = ex.resp
+        if resp is None or resp.length != UNTIL_CLOSE:
+            note_short(ex)
         if resp is None:
             if ex.answered or ex.from_up:
                 raise Ended("upstream", "upstream", "upstream-truncated", 502)

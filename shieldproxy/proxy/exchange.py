@@ -15,6 +15,7 @@ from shieldproxy.proxy.answer import may_keep, refusal
 from shieldproxy.proxy.ends import SERVED, Ending, finish, give_up, refused
 from shieldproxy.proxy.fin import fin_seen, leave_upstream, why_gone
 from shieldproxy.proxy.house import House
+from shieldproxy.proxy.manners import dressed
 from shieldproxy.proxy.relay import Relay
 from shieldproxy.proxy.state import Ended, Exchange, UpstreamClosed
 
@@ -131,7 +132,7 @@ async def _lease(house: House, ex: Exchange) -> None:
     ex.server = up.server
     up.on_event = on_event
     up.latch |= OUT
-    ex.to_up = ex.request
+    ex.to_up = dressed(group, up, ex.request)
 
 
 def _is_gone(ex: Exchange) -> bool:

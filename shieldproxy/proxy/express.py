@@ -13,16 +13,18 @@ from typing import Any
 
 from shieldproxy.core.fields import Fault
 from shieldproxy.core.head import RequestHead, read_request
+from shieldproxy.core.manners import Unsendable
 from shieldproxy.core.retry import may_retry
 from shieldproxy.net.lobby import CHUNK
 from shieldproxy.net.record import ENDS, ERROR, FIN, HUP, IN, NEWS, Downstream, Upstream
 from shieldproxy.net.server import Grant, Server
 from shieldproxy.proxy import ends
-from shieldproxy.proxy.answer import FITS, compose, parse
+from shieldproxy.proxy.answer import FITS, compose, note_short, parse
 from shieldproxy.proxy.desk import NEVER, Desk
 from shieldproxy.proxy.ends import give_up
 from shieldproxy.proxy.fin import fin_seen, leave_upstream, why_gone
 from shieldproxy.proxy.house import House
+from shieldproxy.proxy.manners import dressed, is_surplus
 from shieldproxy.proxy.state import Ended, Exchange
 
 
@@ -59,7 +61,11 @@ class Express(Desk):
         if not self._admit(ex, head, plain):
             return
         body = data[end:stop] if plain and length else b""
-        ex.request = self._request_of(ex, head) + body
+        try:
+            ex.request = self._request_of(ex, head) + body
+        except Unsendable as exc:
+            self.decline(ex, exc.fault)
+            return
         ex.whole = plain
         if not house.express:
             self.promote(ex, "off")
@@ -114,6 +120,8 @@ class Express(Desk):
         ex.server = up.server
         up.exchange = ex
         request = ex.request
+        if ex.group.manners is not None:
+            request = dressed(ex.group, up, request)
         try:
             count = up.sock.send(request)
         except BlockingIOError:
@@ -172,7 +180,8 @@ class Express(Desk):
         if have < length:
             self._wait_for_more(ex, up, data, more)
             return
-        self._answer(ex, up, head, resp, data[start : start + length], have > length)
+        surplus = have > length and is_surplus(ex, data[start + length :])
+        self._answer(ex, up, head, resp, data[start : start + length], surplus)
 
     def _wait_for_more(self, ex: Exchange, up: Upstream, data: bytes, more: int) -> None:
         ex.from_up = data
@@ -240,6 +249,7 @@ class Express(Desk):
             return
         ex.up = None
         group.drop(up)
+        note_short(ex)
         self.refuse(ex, 502, "upstream", "upstream-" + ("truncated" if ex.from_up else how), by="upstream")
 
     def _bad_gateway(self, ex: Exchange, up: Upstream, fault: Fault) -> None:

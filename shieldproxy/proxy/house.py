@@ -23,6 +23,7 @@ from shieldproxy.net.pipe import Pipe
 from shieldproxy.net.pool import Group
 from shieldproxy.net.record import Downstream, Record, Upstream
 from shieldproxy.net.spool import Store
+from shieldproxy.proxy.manners import repaired
 from shieldproxy.proxy.state import Exchange
 
 CACHED_BLOCKS = 4096
@@ -167,6 +168,9 @@ class House:
             "pool": {
                 name: {"dropped_idle": group.dropped_idle, "surplus": group.surplus}
                 for name, group in self.groups.items()
+            },
+            "repairs": {
+                name: dict(repairs) for name, group in self.groups.items() if (repairs := repaired(group))
             },
             "rules": {
                 name: {"hits": hits, "last_seconds_ago": round(self.lobby.now - last, 3)}

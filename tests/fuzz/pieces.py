@@ -5,6 +5,8 @@ looks for a response head, and `ChunkedReader` takes a body.
 """
 
 import socket
+from collections import Counter
+from types import SimpleNamespace
 from typing import Any, Final, NamedTuple, cast
 
 from shieldproxy.core.body import BodyFault, ChunkedReader, chunk, last_chunk
@@ -16,6 +18,7 @@ from shieldproxy.core.head import (
     skip_blank,
 )
 from shieldproxy.core.policy import Policy
+from shieldproxy.core.upstreams import UpstreamSpec
 from shieldproxy.net.downstream import BLANKS, Clients
 from shieldproxy.net.linger import Closer
 from shieldproxy.net.lobby import Lobby
@@ -122,10 +125,11 @@ def check_dripped_request(choice: int, data: bytes) -> None:
 def check_dripped_response(choice: int, data: bytes) -> None:
     """The same for the head of a response."""
 
-    class Limits:
+    class Stub:
         policy = Policy()
+        group = SimpleNamespace(spec=UpstreamSpec("legacy", ()), repairs=Counter[str]())
 
-    ex, method = cast(Exchange, Limits()), METHODS[choice & 3]
+    ex, method = cast(Exchange, Stub()), METHODS[choice & 3]
 
     def said(bytes_so_far: bytes) -> object:
         found = parse(ex, bytes_so_far, method)

@@ -53,7 +53,7 @@ def check_readers(choice: int, data: bytes) -> None:
         return
     slow: Head
     if choice & 1:
-        slow = response_module._read_slowly(data[:end], METHODS[choice >> 1 & 3])
+        slow = response_module._read_slowly(data[:end], METHODS[choice >> 1 & 3], response_module.USUAL)
     else:
         slow = head_module._read_slowly(data[:end])
     for _ in range(4):  # from the second sight on, from memory
