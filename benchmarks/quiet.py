@@ -182,7 +182,7 @@ def conclude(part: Part, found: Mapping[str, Pair], seconds: float) -> Part:
     note = (
         f"{GOOD} good clients, {EACH} of each bad kind; the server is to have {PLACES} connections; "
         "wish: ended because the client of a GET had gone; "
-        "waited: how long a connection was occupied beyond the server's own time, ms; p99: of good clients, ms"
+        "waited: how long a connection was occupied beyond the server's time, ms; last: good clients, ms"
     )
     part.grids.append(Grid(f"What the server sees in {seconds:.0f} s of bad clients", columns, rows, note))
     part.bars += bars(found.get(EXPRESS))

@@ -31,7 +31,7 @@ class Ask(NamedTuple):
 
 
 def parse(target: str) -> Ask:
-    """Read a target; ValueError or KeyError if it is none of ours (bytes may have been changed on purpose)."""
+    """Read a target; ValueError or KeyError if it is none of ours (somebody changes bytes on purpose)."""
     path, _, query = target.partition("?")
     _, kind, number = path.split("/")
     values = parse_qs(query)

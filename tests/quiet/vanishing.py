@@ -8,7 +8,8 @@ import trio
 from tests.quiet.beast import Beast, kind
 from tests.quiet.pages import HUGE, SMALL, request
 
-NFT = "add table inet quiet; delete table inet quiet; add table inet quiet; add set inet quiet gone { type ipv4_addr; }; "
+NFT = "add table inet quiet; delete table inet quiet; add table inet quiet; "
+NFT += "add set inet quiet gone { type ipv4_addr; }; "
 NFT += "add chain inet quiet input { type filter hook input priority 0; }; "
 NFT += "add rule inet quiet input ip saddr @gone drop; add rule inet quiet input ip daddr @gone drop"
 
