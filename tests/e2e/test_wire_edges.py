@@ -43,12 +43,9 @@ def at_once(proxy: Proxy, data: bytes) -> Callable[[Turn], None]:
     """An answer of which the proxy sees nothing before its kernel has taken what it can."""
 
     def story(turn: Turn) -> None:
-        proxy.signal(signal.SIGSTOP)
-        try:
+        with proxy.stopped():
             turn.send(data)
             turn.settle(0.3)
-        finally:
-            proxy.signal(signal.SIGCONT)
 
     return story
 
