@@ -148,12 +148,15 @@ def _warn(warnings: list[str] | tuple[str, ...]) -> None:
 def _summary(config: Config, made: Plan) -> list[tuple[str, str]]:
     """What the configuration comes to, in a few lines."""
     lines = [("listen", ", ".join(map(str, made.listen)))]
-    for route in made.routes:
-        place = f"{route.host}{route.path}" + (f" on {route.listen}" if route.listen else "")
-        lines.append(("route", f"{place} -> {route.upstream}"))
+    lines += [("route", f"{route.place} -> {route.upstream}") for route in made.routes]
     for name, spec in made.upstreams.items():
-        servers = ", ".join(map(str, spec.servers))
-        lines.append(("upstream", f"{name}: {servers}, {spec.max_connections} connections each"))
+        weights = spec.weights or (1,) * len(spec.servers)
+        servers = [
+            f"{server} (weight {weight})" if weight > 1 else str(server)
+            for server, weight in zip(spec.servers, weights, strict=True)
+        ]
+        servers += [f"{server} (backup)" for server in spec.backup]
+        lines.append(("upstream", f"{name}: {', '.join(servers)}, {spec.max_connections} connections each"))
     files = [placed.where.file for placed in config.rules]
     counts = [f"{files.count(file)} from {file}" for file in dict.fromkeys(files)]
     return [*lines, ("rules", ", ".join(counts) or "none")]

@@ -10,6 +10,7 @@ import msgspec
 
 from shieldproxy.config import Config, Placed
 from shieldproxy.configfiles import address_beside, beside
+from shieldproxy.configread import keys
 from shieldproxy.configschema import HeadersTable, RouteTable, RuleTable
 from shieldproxy.configupstream import HealthTable, UpstreamTable
 from shieldproxy.core.limits import Buffers
@@ -18,6 +19,15 @@ from shieldproxy.core.policy import EFFECTS, Policy, Rule, amend
 from shieldproxy.core.routes import Route
 from shieldproxy.core.upstreams import HealthSpec, Repair, UpstreamSpec
 
+ROUTE_VALUES = (
+    "buffer_request",
+    "buffer_response",
+    "retry_unsafe",
+    "normalise_path",
+    "max_ranges",
+    "max_query_duplicates",
+)
+"""Keys of a route that tell how a request is treated, for ``explain``."""
 STREAMS = ("stdout", "stderr", "none")
 Effects = list[tuple[str, object]]
 
@@ -26,9 +36,10 @@ def plan(config: Config) -> Plan:
     """Fill in every default and parse every text."""
     server, log = config.server, config.log
     effects, origins = _base(config)
+    routes = _routes(config, origins)
     return Plan(
         listen=tuple(address_beside(text, config.main) for text in server.listen),
-        routes=_routes(config),
+        routes=routes,
         upstreams={name: _upstream(name, placed) for name, placed in config.upstreams.items()},
         rules=tuple(_rule(placed.table) for placed in config.rules),
         base=amend(Policy(), effects),
@@ -134,12 +145,16 @@ def _health(table: HealthTable) -> HealthSpec:
     return HealthSpec(**values)
 
 
-def _routes(config: Config) -> tuple[Route, ...]:
-    """The routes; of two for the same listen, host and path the later file's stands."""
+def _routes(config: Config, origins: dict[str, str]) -> tuple[Route, ...]:
+    """The routes; of two for the same listen, host and path the later file's stands. Notes what they set."""
     routes = {}
     for placed in config.routes:
-        table = placed.table
-        routes[table.listen, table.host.lower(), table.path] = _route(table, config.main)
+        table, route = placed.table, _route(placed.table, config.main)
+        routes[table.listen, table.host.lower(), table.path] = route
+        for key, info in keys(RouteTable).items():
+            origins.pop(f"{key} of {route.place}", None)
+            if key in ROUTE_VALUES and getattr(table, key) != info.default:
+                origins[f"{key} of {route.place}"] = str(placed.where.at(key))
     return tuple(routes.values())
 
 

@@ -149,10 +149,8 @@ def allowed(kind: Any, meta: msgspec.Meta) -> str:
     else:
         text = configtypes.ALLOWED[kind]
     if "most" in extra:
-        show = configtypes.SHOWN.get(kind, str)
-        text += (
-            f"{'' if kind is configtypes.Count else ','} from {show(extra['least'])} to {show(extra['most'])}"
-        )
+        show, comma = configtypes.SHOWN.get(kind, str), "" if kind is configtypes.Count else ","
+        text += f"{comma} from {show(extra['least'])} to {show(extra['most'])}"
     if kind in configtypes.OFF and ("most" not in extra or extra.get("off")):
         text += ', or "off"'
     return text

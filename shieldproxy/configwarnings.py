@@ -1,7 +1,7 @@
 """What is in order and yet not what its writer can have meant: the warnings of ``check`` and ``run``.
 
-Values that never act, because another one stands before them; pairs of values that leave nothing between them;
-folders that are missing here. Only what is certain is told, each on one line with its place.
+Values that never act, because another one stands before them; pairs of values that leave nothing between
+them; folders that are missing here. Only what is certain is told, each on one line with its place.
 """
 
 from collections.abc import Iterator
@@ -66,7 +66,7 @@ def _buffers(config: Config, made: Plan) -> Iterator[str]:
     if held.response_file > held.disk_total:
         key = "disk_total" if table.response_file is None else "response_file"
         file = units.show_size(held.response_file)
-        yield f"{where.at(key)}: response_file ({file}) is above disk_total ({disk}): one response may fill it"
+        yield f"{where.at(key)}: response_file ({file}) is above disk_total ({disk}): one may fill all of it"
     if held.disk_total < most < maxsize:
         body = units.show_size(most)
         yield f"{where.at('disk_total')}: {disk} is below limits.body ({body}): a body above it gets 503"

@@ -5,8 +5,8 @@ The rule book and the routes are those that serve requests; here their answer is
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from shieldproxy import units
-from shieldproxy.core.explain import Considered, Explanation, Reason
+from shieldproxy.configplan import ROUTE_VALUES
+from shieldproxy.core.explain import Considered, Effective, Explanation, Reason
 from shieldproxy.core.plan import Plan
 from shieldproxy.core.routes import Route, RouteTable
 from shieldproxy.core.rulebook import RuleBook
@@ -49,6 +50,8 @@ class Explained:
     request: Request
     explanation: Explanation
     route: Route | None
+    values: tuple[Effective, ...]
+    """What is in force: the policy, with the route's values where no rule has one; then the route's own."""
     files: tuple[str, ...]
 
 
@@ -57,13 +60,28 @@ def explained(plan: Plan, request: Request, files: Sequence[str]) -> Explained:
     facts = (request.client, request.method, request.path, request.host, request.minor, request.user_agent)
     explanation = RuleBook(plan.rules, plan.base).explain(*facts, origins=plan.origins)
     route = RouteTable(plan.routes).find(request.listen, request.host, request.path)
-    return Explained(request, explanation, route, tuple(files))
+    values = explanation.values if route is None else _with_route(explanation.values, route, plan.origins)
+    return Explained(request, explanation, route, tuple(values), tuple(files))
+
+
+def _with_route(values: Sequence[Effective], route: Route, origins: Mapping[str, str]) -> Iterator[Effective]:
+    """Put a route's values where the policy says "as the route does", and the others behind all."""
+    own = {
+        key: Effective(key, getattr(route, key), origins.get(f"{key} of {route.place}", "default"))
+        for key in ROUTE_VALUES
+    }
+    for value in values:
+        routed = own.pop(value.name, None)
+        yield value if routed is None or value.value is not None else routed
+    yield from (replace(value, name=f"route.{key}") for key, value in own.items())
 
 
 def readable(name: str, value: object) -> object:
     """A value as the configuration would write it; numbers without a unit, switches and texts stay."""
     if value is None:
         return NONE.get(name, "1.1")
+    if value == sys.maxsize:
+        return units.OFF
     if name.endswith("_rate") and isinstance(value, float):
         return units.show_rate(value)
     if isinstance(value, float):
@@ -108,8 +126,7 @@ def as_json(found: Explained) -> str:
             for seen, file in zip(found.explanation.considered, found.files, strict=True)
         ],
         "policy": {
-            value.name: {"value": _number(value.value), "origin": value.origin}
-            for value in found.explanation.values
+            value.name: {"value": _number(value.value), "origin": value.origin} for value in found.values
         },
     }
     return msgspec.json.format(msgspec.json.encode(answer), indent=2).decode()
@@ -141,10 +158,7 @@ def show(found: Explained, *, everything: bool = False) -> None:
 def _route_line(found: Explained) -> Text:
     if found.route is None:
         return Text("route: none, so 404", style="red")
-    place = f"{found.route.host}{found.route.path}" + (
-        f" on {found.route.listen}" if found.route.listen else ""
-    )
-    return Text(f"route: {place} -> {found.route.upstream}")
+    return Text(f"route: {found.route.place} -> {found.route.upstream}")
 
 
 def _rules(found: Explained, *, everything: bool) -> Iterator[Text]:
@@ -192,7 +206,7 @@ def _text(name: str, value: object) -> str:
 
 def _cells(found: Explained) -> Iterator[tuple[tuple[str, str, str], str]]:
     """Name, value and origin of each value in force, and its style."""
-    for value in found.explanation.values:
+    for value in found.values:
         shown = _text(value.name, value.value)
         yield (value.name, shown, value.origin), "" if value.origin == "default" else "cyan"
 

@@ -24,6 +24,10 @@ _OF_WHAT_IS_SERVED = (
     "limits.response_head",
     "timeouts.body_idle",
     "timeouts.body_min_rate",
+    "timeouts.body_total",
+    "buffer_request",
+    "buffer_response",
+    "half_close",
 )
 
 
@@ -45,6 +49,15 @@ def inert_effects(rule: Rule, base: Policy | None = None) -> list[tuple[str, str
     if effects.get("deny") is not None:
         reason = f"the rule denies with {effects['deny']}"
         found += [(other, reason) for other in _OF_WHAT_IS_SERVED if other in effects]
+    if effects.get("half_close") == "probe":
+        reason = 'half_close = "probe" sends a 100, and the rule {}, so that it is "serve"'
+        for deaf, told in (
+            (rule.version == "1.0", 'is for version = "1.0"'),
+            (effects.get("request_version") == "1.0", 'sets request_version = "1.0"'),
+            (effects.get("response_version") == "1.0", 'sets response_version = "1.0"'),
+            (effects.get("interim") == "none", 'sets interim = "none"'),
+        ):
+            found += [("half_close", reason.format(told))] if deaf else []
     if rule.version == "1.0":
         reason = 'the rule is for version = "1.0"'
         found += [(other, reason) for other in ("interim", "request_version") if other in effects]

@@ -39,4 +39,7 @@ class Plan:
     level: str = "info"
     """``debug``, ``info``, ``warning`` or ``error``."""
     origins: Mapping[str, str] = field(default_factory=dict)
-    """For ``explain``: the dotted name of a value of ``base`` to "FILE: key"; what is missing is default."""
+    """For ``explain``: where a value was set, as "FILE: key"; what is missing is default.
+
+    A value of ``base`` has its dotted name, one of a route ``KEY of PLACE`` (see ``Route.place``).
+    """

@@ -61,6 +61,11 @@ class Route:
         object.__setattr__(self, "cleans", cleans)
         object.__setattr__(self, "rare", cleans or self.request_id is not None)
 
+    @property
+    def place(self) -> str:
+        """For whom it is, as people read it: "*.example/app on 127.0.0.1:80"."""
+        return f"{self.host}{self.path}" + (f" on {self.listen}" if self.listen else "")
+
 
 _Place = Prefixes[Route | None]
 

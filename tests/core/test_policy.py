@@ -220,6 +220,18 @@ def test_every_field_of_a_policy_is_an_effect() -> None:
         ({}, {"deny": 403, "limits.body": 9, "keep_alive": False}, ["limits.body"]),
         ({}, {"request_version": "1.0", "interim": "none"}, ["interim"]),
         ({"version": "1.0"}, {"request_version": "1.0", "interim": "none"}, None),
+        (
+            {},
+            {"deny": 403, "buffer_request": "stream", "half_close": "abort"},
+            ["buffer_request", "half_close"],
+        ),
+        ({}, {"deny": 403, "timeouts.body_total": 1.0}, ["timeouts.body_total"]),
+        ({"client": ("10.0.0.0/8",)}, {"half_close": "probe", "buffer_response": "stream"}, []),
+        ({"version": "1.0"}, {"half_close": "probe"}, ["half_close"]),
+        ({"version": "1.0"}, {"half_close": "abort"}, []),
+        ({}, {"half_close": "probe", "interim": "none"}, ["half_close"]),
+        ({}, {"half_close": "probe", "interim": "100"}, []),
+        ({}, {"half_close": "probe", "response_version": "1.0"}, ["half_close"]),
         ({}, {}, [""]),
     ],
 )

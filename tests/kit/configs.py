@@ -17,7 +17,14 @@ upstream = "legacy"
 
 def least(upstream: str = "", route: str = "") -> str:
     """The least that serves, with lines of TOML added to its upstream and to its route."""
-    return f'[upstream.legacy]\nservers = ["127.0.0.1:9000"]\n{upstream}\n[[route]]\nupstream = "legacy"\n{route}\n'
+    return f"""
+[upstream.legacy]
+servers = ["127.0.0.1:9000"]
+{upstream}
+[[route]]
+upstream = "legacy"
+{route}
+"""
 
 
 class Write:

@@ -17,6 +17,9 @@ from tests.run.test_cli import LEAST, RULES, call
 
 KNOWN_CLIENTS = Path(__file__).resolve().parents[2] / "config/known-clients.toml"
 
+ROUTE = [f"route.{key}" for key in ("retry_unsafe", "normalise_path", "max_ranges", "max_query_duplicates")]
+"""What a route decides alone; of the rest rules decide, or the route where they are silent."""
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -56,7 +59,7 @@ def test_explain_as_json_tells_rules_values_and_where_they_come_from() -> None:
     assert in_force["limits.body"] == ("off", "rule inside")
     assert in_force["timeouts.head"] == (7.0, "rules.toml: timeouts.head")
     assert in_force["timeouts.send_idle"] == (30.0, "default")
-    assert list(told["policy"]) == list(EFFECTS)
+    assert list(told["policy"]) == [*EFFECTS, *ROUTE]
 
 
 @pytest.mark.usefixtures("folder")
@@ -174,7 +177,68 @@ def test_explain_and_decide_agree_on_a_thousand_random_heads(folder: Path) -> No
         assert [rule["name"] for rule in told["rules"] if rule["matched"]] == list(verdict.rules)
         for name in EFFECTS:
             value = value_of(verdict.policy, name)
+            value = "whole" if value is None and name.startswith("buffer_") else value  # as the route says
             given = told["policy"][name]["value"]
             assert given == value or (given == "off" and value in (float("inf"), sys.maxsize)), name
         seen.add(verdict.rules)
     assert len(seen) > 30, "the heads meet too few of the rules to prove anything"
+
+
+BODIES = """
+[upstream.legacy]
+servers = ["127.0.0.1:9000"]
+[[route]]
+upstream = "legacy"
+[[route]]
+upstream = "legacy"
+path = "/up"
+buffer_request = "stream"
+max_ranges = 5
+[[rule]]
+name = "whole"
+method = ["PUT"]
+buffer_request = "whole"
+buffer_response = "stream"
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "uploads", "response", "ranges"),
+    [
+        ((), ("whole", "default"), ("whole", "default"), ("off", "default")),
+        (
+            ("--path", "/up/x"),
+            ("stream", "rules.toml: route[1].buffer_request"),
+            ("whole", "default"),
+            (5, "rules.toml: route[1].max_ranges"),
+        ),
+        (
+            ("--path", "/up", "--method", "PUT"),
+            ("whole", "rule whole"),
+            ("stream", "rule whole"),
+            (5, "rules.toml: route[1].max_ranges"),
+        ),
+    ],
+)
+def test_a_value_of_the_route_holds_where_no_rule_has_one(
+    folder: Path,
+    arguments: tuple[str, ...],
+    uploads: tuple[str, str],
+    response: tuple[str, str],
+    ranges: tuple[object, str],
+) -> None:
+    (folder / "rules.toml").write_text(BODIES)
+    told = {name: (value["value"], value["origin"]) for name, value in asked(*arguments)["policy"].items()}
+    assert told["buffer_request"] == uploads
+    assert told["buffer_response"] == response
+    assert told["route.max_ranges"] == ranges
+    lines = call("explain", "rules.toml", *arguments).stdout.splitlines()
+    assert f"buffer_request  {uploads[0]}  {uploads[1]}" in lines
+
+
+def test_without_a_route_there_is_nothing_of_one(folder: Path) -> None:
+    (folder / "rules.toml").write_text(BODIES.replace('[[route]]\nupstream = "legacy"\n[[', "[["))
+    told = asked("--path", "/elsewhere")
+    assert told["route"] is None
+    assert list(told["policy"]) == list(EFFECTS)
+    assert "buffer_request  as the route says  default" in call("explain", "rules.toml").stdout.splitlines()

@@ -1,0 +1,136 @@
+"""What check warns of: keys that can never act, and pairs of keys that leave nothing between them."""
+
+from pathlib import Path
+
+import pytest
+
+from shieldproxy.config import load
+from shieldproxy.configplan import plan
+from shieldproxy.configwarnings import unwritable
+from tests.kit.configs import LEAST, Write, least
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    monkeypatch.chdir(tmp_path)
+    return Write(tmp_path)
+
+
+TWO = "['127.0.0.1:9000', '127.0.0.1:9001']"
+
+UPSTREAM = [
+    ("servers = [{ address = 'a:1', weight = 3 }]", "servers: the only server has a weight, which"),
+    (
+        "servers = [{ address = 'a:1', weight = 3 }, { address = 'b:1', weight = 3 }]",
+        "servers: all servers have the same weight, which changes nothing",
+    ),
+    (
+        "servers = ['a:1', { address = 'b:1', backup = true, weight = 3 }]",
+        "servers: the weight of a backup changes nothing",
+    ),
+    ("balance = 'client_hash'", "balance: never acts: there is one server"),
+    ("resolve = '1m'", "resolve: never acts: no server is set by name"),
+    (
+        "servers = ['unix:/s']\nsource = '127.0.0.7'",
+        "source: never acts: unix sockets have no source address",
+    ),
+    ("keep_alive = false\nmax_requests = 5", "max_requests: never acts: keep_alive is false"),
+    ("keep_alive = false\npool_idle = '5s'", "pool_idle: never acts: keep_alive is false"),
+    ("max_fails = 'off'\neject = '1s'", "eject: never acts: max_fails is off"),
+    ("retries = 0\nretry_budget = 0.5", "retry_budget: never acts: retries is 0"),
+    ("retries = 2\nretry_budget = 0", "retries: never acts: retry_budget is 0"),
+    ("queue_length = 0\nqueue_order = 'fifo'", "queue_order: never acts: queue_length is 0"),
+    ("health = { interval = '1s' }", "health: its timeout (2s) is above its interval (1s)"),
+]
+
+
+@pytest.mark.parametrize(("lines", "told"), UPSTREAM)
+def test_of_an_upstream(write: Write, lines: str, told: str) -> None:
+    servers = "" if "servers = " in lines else 'servers = ["127.0.0.1:9000"]\n'
+    (line,) = write.warnings(f"[upstream.x]\n{servers}{lines}\n[[route]]\nupstream = 'x'")
+    assert line.startswith(f"a.toml: upstream.x.{told}")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "servers = ['a:1', { address = 'b:1', weight = 3 }]\nbalance = 'client_hash'\nresolve = '1m'",
+        "servers = ['unix:/s', '127.0.0.1:1']\nsource = '127.0.0.7'",
+        f"servers = {TWO}\nkeep_alive = false\nmax_requests = 'off'\nretries = 0\nretry_budget = 0.2",
+        f"servers = {TWO}\nqueue_length = 'off'\nqueue_timeout = 'off'\nmax_fails = 'off'",
+        f"servers = {TWO}\nhttp_version = '1.0'\nkeep_alive = false",
+    ],
+)
+def test_of_nothing_where_every_key_acts(write: Write, lines: str) -> None:
+    assert write.warnings(f"[upstream.x]\n{lines}\n[[route]]\nupstream = 'x'") == []
+
+
+BUFFERS = [
+    ("[buffers]\nrequest_memory = '32MiB'", "buffers.request_memory: 32MiB is above limits.body (16MiB)"),
+    (
+        "[buffers]\nresponse_file = '16GiB'",
+        "buffers.response_file: response_file (16GiB) is above disk_total (8GiB): one may fill all of it",
+    ),
+    (
+        "[buffers]\ndisk_total = '512MiB'",
+        "buffers.disk_total: response_file (1GiB) is above disk_total (512MiB): one may fill all of it",
+    ),
+    (
+        "[buffers]\ndisk_total = 'off'",
+        "buffers.disk_total: without files an upload above request_memory (64KiB) gets 503 where ",
+    ),
+    (
+        "[buffers]\ndisk_total = 'off'\nresponse_file = '1MiB'\nrequest_memory = '16MiB'",
+        "buffers.response_file: never acts: disk_total is off, so that there are no files",
+    ),
+    (
+        "[buffers]\ndisk_total = 0\ndirectory = 'x'\nrequest_memory = '16MiB'",
+        "buffers.directory: never acts: disk_total is off",
+    ),
+    (
+        "[limits]\nbody = '10GiB'",
+        "buffers.disk_total: 8GiB is below limits.body (10GiB): a body above it gets 503",
+    ),
+    (
+        "[[rule]]\nname = 'r'\nlimits = { body = '10GiB' }",
+        "buffers.disk_total: 8GiB is below limits.body (10GiB)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "told"), BUFFERS)
+def test_of_buffers(write: Write, text: str, told: str) -> None:
+    (line,) = write.warnings(f"{LEAST}\n{text}")
+    assert line.startswith(f"a.toml: {told}")
+
+
+def test_memory_alone_will_do_where_bodies_fit_or_are_streamed(write: Write) -> None:
+    assert write.warnings(f"{LEAST}[buffers]\ndisk_total = 'off'\nrequest_memory = '16MiB'") == []
+    streamed = least(route="buffer_request = 'stream'")
+    assert write.warnings(f"{streamed}[buffers]\ndisk_total = 'off'") == []
+
+
+def test_a_stream_to_a_server_of_http_1_0(write: Write) -> None:
+    told = 'upstream.legacy has http_version = "1.0", so that chunked uploads get 411'
+    old = "http_version = '1.0'"
+    assert write.warnings(least(old, "buffer_request = 'stream'")) == [
+        f"a.toml: route[0].buffer_request: {told}"
+    ]
+    assert write.warnings(least(old) + "[[rule]]\nname = 'r'\nbuffer_request = 'stream'") == [
+        f'a.toml: rule "r" with buffer_request = "stream": {told}'
+    ]
+    assert write.warnings(least(old)) == []
+
+
+def test_a_route_that_would_send_again_what_is_never_sent_again(write: Write) -> None:
+    (line,) = write.warnings(least("retries = 0", "retry_unsafe = true"))
+    assert line == "a.toml: route[0].retry_unsafe: never acts: upstream.legacy sends nothing again"
+
+
+def test_a_missing_folder_is_told_by_check(write: Write) -> None:
+    loaded = load(write(f"{LEAST}[buffers]\ndirectory = 'none'"))
+    assert loaded.config is not None
+    made = plan(loaded.config)
+    assert unwritable(loaded.config, made) == ["a.toml: buffers.directory: there is no folder none"]
+    (write.folder / "none").mkdir()
+    assert unwritable(loaded.config, made) == []
