@@ -46,7 +46,7 @@ def may_abandon(ex: Exchange, *, whole: bool) -> bool:
 class Attended:
     """One upstream connection whose response nobody wants."""
 
-    __slots__ = ("_data", "_ex", "_lobby", "_method", "_rest", "_spool", "_to_up", "up")
+    __slots__ = ("_data", "_ex", "_lobby", "_method", "_over", "_rest", "_spool", "_to_up", "up")
 
     def __init__(self, lobby: Lobby, ex: Exchange, up: Upstream, to_up: Bytes, rest: Rest) -> None:
         self._lobby = lobby
@@ -55,6 +55,7 @@ class Attended:
         self._to_up = to_up
         self._rest = rest
         self._data = ex.from_up
+        self._over = False
         self._spool, ex.spool = ex.spool, None
         self.up = up
         up.exchange = None
@@ -63,7 +64,7 @@ class Attended:
         self._progress()
         if self._data:
             self._take(b"")
-        if up.on_event == self.on_event:
+        if not self._over:
             lobby.again(up, IN | OUT)
 
     def on_event(self, up: Upstream, events: int) -> None:
@@ -71,7 +72,7 @@ class Attended:
         up.latch |= events
         if events & OUT and (self._to_up or self._spool is not None):
             self._send(up)
-        if events & NEWS:
+        if events & NEWS and not self._over:
             self._receive(up)
 
     def _progress(self) -> None:
@@ -79,8 +80,13 @@ class Attended:
 
     def on_due(self, up: Upstream) -> None:
         """No progress within response_timeout."""
-        self._close_spool()
+        self._end()
         self._ex.group.abandon(up)
+
+    def _end(self) -> None:
+        """The connection is about to be another's, or nobody's."""
+        self._over = True
+        self._close_spool()
 
     def _close_spool(self) -> None:
         spool, self._spool = self._spool, None
@@ -89,7 +95,7 @@ class Attended:
 
     def wake(self) -> None:
         """The body's file has been read: there is more to send."""
-        if self.up.on_event == self.on_event:
+        if not self._over:
             self._lobby.again(self.up, OUT)
 
     def _send(self, up: Upstream) -> None:
@@ -126,19 +132,20 @@ class Attended:
                     count = len(data)
                     if count:
                         self._take(data)
+                        if self._over:
+                            return
             except BlockingIOError:
                 up.latch &= ~IN
                 return
             except OSError:
                 count = 0
             if count == 0:
-                self._close_spool()
+                self._end()
                 self._ex.group.drop(up)
                 return
             self._progress()
             if rest.left == 0:
                 self._done(surplus=False)
-            if up.on_event != self.on_event:
                 return
         self._lobby.again(up, IN)
 
@@ -153,7 +160,7 @@ class Attended:
                 self._data = data
                 return
             if isinstance(parsed, Fault):
-                self._close_spool()
+                self._end()
                 self._ex.group.abandon(self.up)
                 return
             resp, start = parsed
@@ -167,7 +174,7 @@ class Attended:
             try:
                 rest.chunks.feed(data)
             except BodyFault:
-                self._close_spool()
+                self._end()
                 self._ex.group.abandon(self.up)
                 return
             if rest.chunks.done:
@@ -182,7 +189,7 @@ class Attended:
         """The response is whole: the connection serves others again, if it can."""
         ex, up = self._ex, self.up
         unsent = bool(self._to_up) or (self._spool is not None and self._spool.left > 0)
-        self._close_spool()
+        self._end()
         up.latch |= IN if up.latch & ENDS else 0
         if surplus or unsent:
             ex.group.abandon(up)

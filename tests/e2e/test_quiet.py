@@ -87,3 +87,14 @@ def test_the_instruments_see_a_streaming_proxy(bench: Bench, server: Recorder) -
     assert found.server["no_request"] > 0
     assert found.ends.halves or found.ends.resets
     NOTES.clear()
+
+
+@pytest.mark.slow
+def test_a_post_without_a_client_takes_its_own_answer_and_no_more(bench: Bench, server: Recorder) -> None:
+    """Seen to its end, it gives its connection back once: another's request went out on it in between."""
+    proxy = bench.proxy({"legacy": table(server)})
+    found = play(server, proxy.address, 3.0, good=GOOD, each=8, kinds=["reset-post"], seed=4)
+    assert not found.good["errors"], found.good["faults"]
+    quiet(found)
+    assert not found.ends.wished
+    NOTES.clear()
