@@ -185,7 +185,7 @@ def pieces(shop: Workshop, rounds: int) -> list[tuple[str, float]]:
         ("request head: limits and oddities (judge_request)", lambda: judge_request(head, ex.policy)),
         ("policy: which rules match", policy),
         ("route", lambda: house.route_of(shop.client, head)),
-        ("request head: written for the server", lambda: shop.express._request_of(ex, head)),
+        ("request head: written for the server", lambda: shop.express.request_of(ex, head, head.length)),
         ("pool: taken and given back", leased),
         ("response head: read and checked, block known", response),
         ("response head: block not known, lines known", unknown(response, response_blocks)),

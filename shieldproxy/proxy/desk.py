@@ -126,14 +126,17 @@ class Desk:
         """Refuse a request that its upstream cannot be given."""
         self.refuse(ex, fault.status, "policy", fault.reason, fault.detail)
 
-    def _request_of(self, ex: Exchange, head: RequestHead) -> bytes:
-        """The request's head as the upstream is to have it; raises Unsendable (`decline` answers it)."""
+    def request_of(self, ex: Exchange, head: RequestHead, framing: int) -> bytes:
+        """The request's head as the upstream is to have it; raises Unsendable (`decline` answers it).
+
+        ``framing``: CHUNKED, or the length of the body.
+        """
         route = ex.route
         return ex.group.request_head(
             head,
             route,
             self._house.forwarded(ex, head),
-            head.length,
+            framing,
             ex.id.encode() if ex.id else None,
         )
 

@@ -157,7 +157,7 @@ class Download:
                 return
             if resp.status >= 200:
                 ex.resp = resp
-                self._upload.refused = resp.status >= 300 and not self._upload.whole
+                self._upload.refused = resp.status >= 300 and not self._upload.sent
                 out = compose(self._house, ex, head, resp, whole=self._upload.whole)
                 if resp.length >= 0:
                     self._take_first(out, data, start, resp.length)
@@ -243,7 +243,7 @@ class Download:
             group.surplus += 1
         if self._closed:
             group.drop(up)
-        elif surplus or ex.to_up or self._upload.broken or self._upload.refused or not self._upload.whole:
+        elif surplus or ex.to_up or self._upload.broken or self._upload.refused or not self._upload.sent:
             group.abandon(up)
         elif ex.resp is not None and ex.resp.persistent:
             group.release(up)

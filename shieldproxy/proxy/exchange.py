@@ -90,7 +90,7 @@ def _again(ex: Exchange, exc: UpstreamClosed) -> None:
         method=head.method,
         reused=up.uses > 1,
         answered=ex.answered,
-        replayable=ex.body_in == 0 and head.length >= 0,
+        replayable=_replayable(ex),
         retries=ex.retries,
     ):
         raise exc
@@ -98,6 +98,13 @@ def _again(ex: Exchange, exc: UpstreamClosed) -> None:
     ex.up = None
     ex.place = group.vacate(up)
     ex.to_up = ex.request
+
+
+def _replayable(ex: Exchange) -> bool:
+    """Whether the request can be sent again from its first byte."""
+    if ex.whole:
+        return ex.spool is None or bool(ex.spool.rewind())
+    return ex.body_in == 0 and ex.head.length >= 0
 
 
 async def _lease(house: House, ex: Exchange) -> None:

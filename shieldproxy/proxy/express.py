@@ -20,6 +20,7 @@ from shieldproxy.net.record import ENDS, ERROR, FIN, HUP, IN, NEWS, Downstream, 
 from shieldproxy.net.server import Grant, Server
 from shieldproxy.proxy import ends
 from shieldproxy.proxy.answer import FITS, compose, note_short, parse
+from shieldproxy.proxy.collect import Collect
 from shieldproxy.proxy.desk import NEVER, Desk
 from shieldproxy.proxy.ends import give_up
 from shieldproxy.proxy.fin import fin_seen, leave_upstream, why_gone
@@ -37,6 +38,7 @@ class Express(Desk):
         self._on_upstream_due = self.on_upstream_due
         self._on_line_due = self.on_line_due
         self._on_grant = self.on_grant
+        self._collect = Collect(house, self, self.go)
 
     # a request
 
@@ -60,20 +62,36 @@ class Express(Desk):
         rec.buf = data[stop:] if plain else data[end:]
         if not self._admit(ex, head, plain):
             return
-        body = data[end:stop] if plain and length else b""
+        if not plain:
+            self._begin_body(ex, head)
+            return
+        body = data[end:stop] if length else b""
         try:
-            ex.request = self._request_of(ex, head) + body
+            ex.request = self.request_of(ex, head, length) + body
         except Unsendable as exc:
             self.decline(ex, exc.fault)
             return
-        ex.whole = plain
-        if not house.express:
+        ex.whole = True
+        if house.express:
+            self.go(ex)
+        else:
             self.promote(ex, "off")
+
+    def _begin_body(self, ex: Exchange, head: RequestHead) -> None:
+        """A body that has not come whole: collected, or streamed to the upstream as it comes."""
+        length = head.length
+        whole = (ex.policy.buffer_request or ex.route.buffer_request) == "whole"
+        try:  # a chunked body has a length once it is whole
+            ex.request = self.request_of(ex, head, max(0, length) if whole else length)
+        except Unsendable as exc:
+            self.decline(ex, exc.fault)
             return
-        if not plain or (head.expect and length):
+        if whole:
+            self._collect.begin(ex)
+        elif self._house.express:
             self.promote(ex, "chunked" if length < 0 else "expect" if head.expect else "body")
-            return
-        self.go(ex)
+        else:
+            self.promote(ex, "off")
 
     def go(self, ex: Exchange) -> None:
         """Bring a whole request to the upstream: over an idle connection, or by way of the line."""
@@ -122,6 +140,9 @@ class Express(Desk):
         request = ex.request
         if ex.group.manners is not None:
             request = dressed(ex.group, up, request)
+        if ex.spool is not None:
+            self.promote(ex, "body", to_up=request)
+            return
         try:
             count = up.sock.send(request)
         except BlockingIOError:
@@ -216,15 +237,15 @@ class Express(Desk):
 
     def _answered(self, ex: Exchange, resp: Any, out: bytes, count: int) -> None:
         """The upstream is out of it: into the books, and on or off with the client."""
-        ex.bytes_out = count
         if count < len(out):
             if count < 0:
-                ex.bytes_out = 0
                 self.client_gone(ex)
                 return
+            ex.bytes_out += count
             ex.resp = resp
             self.promote(ex, "slow-reader", to_down=memoryview(out)[count:], ending=ends.SERVED)
             return
+        ex.bytes_out += count
         house, rec = self._house, ex.rec
         house.conclude(ex, "served", "upstream", "relay", "done")
         if ex.keep and not house.draining and not rec.latch & FIN:

@@ -128,6 +128,8 @@ class House:
         rec.exchange = None
         if ex.bell is not None:
             ex.bell.mute()
+        if ex.spool is not None:
+            ex.spool.close()
         self.journal.exchange(ex, outcome, by, phase, reason, self.lobby.now)
 
     def fault(self, record: Any, exc: Exception) -> None:

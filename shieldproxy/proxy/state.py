@@ -43,6 +43,7 @@ class Exchange:
         "head",
         "head_out",
         "id",
+        "intake",
         "interim_bytes",
         "interims",
         "keep",
@@ -106,6 +107,8 @@ class Exchange:
         self.asked = 0.0
         """When the request had gone to the upstream in the express lane; 0 before."""
         self.id = ""
+        self.intake: Any
+        """The body so far, while the lobby collects it."""
         # the rest is the task's, set by `promoted`
         self.bell: Bell | None = None
         self.grant: Callable[[Any, Any], None]

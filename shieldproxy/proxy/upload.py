@@ -1,7 +1,8 @@
 """The request's body on its way up: one synchronous step at a time, at most one pipe's content (1 MiB) held.
 
-Called by `relay`, which alternates it with the download. A malformed, cut or oversized body raises `Ended`;
-then nothing more of it goes on, so the upstream sees that the request is not whole.
+It comes from the client, or from the spool in which it was collected. Called by `relay`, which alternates it
+with the download. A malformed, cut or oversized body raises `Ended`; then nothing more of it goes on, so the
+upstream sees that the request is not whole.
 """
 
 from socket import MSG_MORE
@@ -28,13 +29,23 @@ class Upload:
         """The upstream's final answer is no success, and came before the body was whole."""
         self._discarded = 0
         length, limit = ex.head.length, ex.policy.limits.body
-        self._body: ChunkedReader | None = ChunkedReader(limit) if length == CHUNKED else None
-        self._left = 0 if self._body or ex.whole else length
+        self._body: ChunkedReader | None = None
+        self._left = 0
+        if length == CHUNKED and not ex.whole:
+            self._body = ChunkedReader(limit)
+        elif not ex.whole:
+            self._left = length
+        self._spool = ex.spool
 
     @property
     def whole(self) -> bool:
         """Whether all of the body has been taken from the client."""
         return self._body.done if self._body else self._left == 0
+
+    @property
+    def sent(self) -> bool:
+        """Whether all of the body has been taken from the client and from its spool."""
+        return self.whole and (self._spool is None or self._spool.left == 0)
 
     def step(self) -> bool:
         """Move what can be moved now; False if nothing more can."""
@@ -48,16 +59,19 @@ class Upload:
             if not up.latch & OUT:
                 return False
             return self._send_up(up)
-        if self.whole:
-            return ex.resp is not None and self._discard()
-        return self._take_body()
+        if not self.whole:
+            return self._take_body()
+        if self._spool is not None and self._spool.left:
+            return self._send_spool(up)
+        return ex.resp is not None and self._discard()
 
     def _send_up(self, up: Upstream) -> bool:
         ex = self._ex
         data = ex.to_up
         try:
             # where the next step sends more, the head needs no packet of its own
-            count = up.sock.send(data, MSG_MORE) if self._left and ex.rec.buf else up.sock.send(data)
+            more = (self._left and ex.rec.buf) or (self.whole and not self.sent)
+            count = up.sock.send(data, MSG_MORE) if more else up.sock.send(data)
         except BlockingIOError:
             up.latch &= ~OUT
             return False
@@ -69,7 +83,26 @@ class Upload:
             ex.to_up = memoryview(data)[count:]
             return True
         ex.to_up = b""
-        return not self.whole or ex.resp is not None  # else only an event brings more
+        return not self.sent or ex.resp is not None  # else only an event brings more
+
+    def _send_spool(self, up: Upstream) -> bool:
+        """Send on from the spool; its file work rings when more is in reach."""
+        spool = self._spool
+        if not up.latch & OUT:
+            return False
+        try:
+            count = spool.drain(up.sock)
+        except BlockingIOError:
+            up.latch &= ~OUT
+            return False
+        except OSError:
+            self._break_up()
+            return True
+        if spool.fault:
+            raise Ended("proxy", "upstream", "spool-full", 503, spool.fault)
+        if count:
+            self._pace.upstream = self._lobby.now
+        return bool(count)
 
     def _discard(self) -> bool:
         """The answer is there, and nothing more that comes will be looked at: read on all the same.

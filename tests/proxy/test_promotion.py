@@ -14,14 +14,16 @@ from pathlib import Path
 import pytest
 import trio
 
+from shieldproxy.core.policy import Policy
 from shieldproxy.net.record import FIN, IN, OUT
 from shieldproxy.proxy.admission import unfinished
 from tests.kit.answers import chunked, held, reply
 from tests.kit.upstream import Upstream
 from tests.proxy.stage import NEXT, Tight, staged
-from tests.run.worker_rig import GET, plan
+from tests.run.worker_rig import GET, HOURS, plan
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n"
+STREAM = Policy(timeouts=HOURS, buffer_request="stream")
 LARGE = bytes(range(256)) * 1000
 
 
@@ -48,7 +50,7 @@ async def test_no_idle_connection(server: Upstream, tmp_path: Path, monkeypatch:
 async def test_a_body_that_is_not_here(
     server: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with staged(server, tmp_path, monkeypatch) as stage:
+    async with staged(server, tmp_path, monkeypatch, base=STREAM) as stage:
         stage.client.send(POST + b"0123")
         handed = await stage.promoted("body")
         assert (handed.place, handed.up, handed.rest, handed.latch & (IN | OUT)) == (
@@ -63,7 +65,7 @@ async def test_a_body_that_is_not_here(
 
 
 async def test_a_chunked_body(server: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with staged(server, tmp_path, monkeypatch) as stage:
+    async with staged(server, tmp_path, monkeypatch, base=STREAM) as stage:
         stage.client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab")
         handed = await stage.promoted("chunked")
         assert handed.rest == b"3\r\nab"
@@ -73,7 +75,7 @@ async def test_a_chunked_body(server: Upstream, tmp_path: Path, monkeypatch: pyt
 
 
 async def test_an_expectation(server: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with staged(server, tmp_path, monkeypatch) as stage:
+    async with staged(server, tmp_path, monkeypatch, base=STREAM) as stage:
         stage.client.send(POST.replace(b"Content", b"Expect: 100-continue\r\nContent"))
         await stage.promoted("expect")
         assert (await stage.house.read(stage.client, 25)) == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -243,7 +245,7 @@ async def test_the_policy_goes_along(
     server: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = plan(server, tmp_path).base
-    base = replace(base, timeouts=replace(base.timeouts, body_idle=0.1))
+    base = replace(base, buffer_request="stream", timeouts=replace(base.timeouts, body_idle=0.1))
     async with staged(server, tmp_path, monkeypatch, base=base) as stage:
         stage.client.send(POST + b"0123")
         handed = await stage.promoted("body")

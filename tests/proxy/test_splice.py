@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 import trio
 
+from shieldproxy.core.policy import Policy
 from shieldproxy.net.lobby import CHUNK
 from shieldproxy.net.pipe import Pipe
 from shieldproxy.proxy.state import MOST
 from tests.kit.answers import reply
 from tests.kit.link import Turn
 from tests.kit.upstream import Upstream
-from tests.run.worker_rig import plan, running
+from tests.run.worker_rig import HOURS, plan, running
 
+STREAM = Policy(timeouts=HOURS, buffer_request="stream")
 BODY = bytes(range(256)) * 4096
 HEAD = b"%b /big HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
 
@@ -60,7 +62,7 @@ async def test_a_response_goes_on(server: Upstream, tmp_path: Path, cuts: list[i
 
 
 async def test_an_upload_goes_on(server: Upstream, tmp_path: Path, cuts: list[int]) -> None:
-    async with running(plan(server, tmp_path)) as house:
+    async with running(plan(server, tmp_path, base=STREAM)) as house:
         client = house.connect(HEAD % (b"POST", len(BODY)))
         sent = 0
         with trio.fail_after(8):
@@ -85,8 +87,7 @@ async def test_a_client_that_reads_an_early_response_is_not_idle(server: Upstrea
             time.sleep(0.25)
 
     server.on("/big", slowly, at="head")
-    where = plan(server, tmp_path)
-    where = replace(where, base=replace(where.base, timeouts=replace(where.base.timeouts, body_idle=0.6)))
+    where = plan(server, tmp_path, base=replace(STREAM, timeouts=replace(HOURS, body_idle=0.6)))
     async with running(where) as house:
         client = house.connect(HEAD % (b"POST", 10) + b"1")
         got = b""
