@@ -12,6 +12,7 @@ from shieldproxy import units
 from shieldproxy.config import Config
 from shieldproxy.configplan import STREAMS
 from shieldproxy.configread import keys
+from shieldproxy.configschema import HeadersTable
 from shieldproxy.configupstream import UpstreamTable
 from shieldproxy.core.address import Address
 from shieldproxy.core.inert import inert_effects
@@ -19,6 +20,7 @@ from shieldproxy.core.plan import Plan
 from shieldproxy.core.upstreams import UpstreamSpec
 
 NEVER = "never acts: "
+NO_HEADERS = HeadersTable()
 
 
 def unwritable(config: Config, made: Plan) -> list[str]:
@@ -127,6 +129,10 @@ def _routes(config: Config, made: Plan) -> Iterator[str]:
         spec = made.upstreams[table.upstream]
         if table.retry_unsafe and not (spec.retries and spec.retry_budget):
             yield f"{where.at('retry_unsafe')}: {NEVER}upstream.{spec.name} sends nothing again"
+        sent = [name for name in (table.request_headers or NO_HEADERS).put if name.lower() == "host"]
+        if sent and spec.host is not None:
+            told = f"is sent in place of upstream.{spec.name}.host"
+            yield f"{where.at('request_headers').at('set').at(sent[0])}: {told}"
         if table.buffer_request == "stream" and spec.name in old:
             yield f"{where.at('buffer_request')}: {_chunked(spec.name)}"
     if streaming and old:

@@ -34,6 +34,13 @@ def image() -> int:
     return build()
 
 
+SPOOLS = {
+    "nowhere": (),
+    "volume": ("--volume", "/var/spool/shieldproxy"),
+    "tmpfs": ("--tmpfs", "/var/spool/shieldproxy"),
+}
+"""Options of docker run for a place of files."""
+MEMORY_ONLY = "no file can be made"
 Started = Callable[..., Container]
 
 
@@ -53,7 +60,13 @@ def started(image: int) -> Iterator[Started]:
 
 
 @pytest.fixture
-def proxy(started: Started, tmp_path: Path) -> tuple[Container, str]:
+def spool() -> str:
+    """Where the proxy may make files."""
+    return "nowhere"
+
+
+@pytest.fixture
+def proxy(started: Started, tmp_path: Path, spool: str) -> tuple[Container, str]:
     """The proxy before the legacy server, with a configuration of ours; where it listens."""
     behind, address = free_address(), free_address()
     command = ("python3", "-m", "shieldproxy.run.legacy", "--listen", behind)
@@ -68,6 +81,7 @@ def proxy(started: Started, tmp_path: Path) -> tuple[Container, str]:
     tmp_path.chmod(0o755)
     made = started(
         *("--network", "host", "--volume", f"{file}:/etc/shieldproxy/mine.toml:ro"),
+        *SPOOLS[spool],
         command=("shieldproxy", "run", "mine.toml"),
     )
     made.until_says("serving on")
@@ -106,6 +120,21 @@ def test_a_request_goes_through_and_is_logged_on_stdout(proxy: tuple[Container, 
     log = container.until_says('"kind":"exchange"')
     line = json.loads(next(line for line in log.splitlines() if '"kind":"exchange"' in line))
     assert (line["status"], line["method"]) == (200, "POST")
+
+
+@pytest.mark.parametrize("spool", ["nowhere", "volume", "tmpfs"])
+def test_a_long_upload_wants_a_place_for_its_file(proxy: tuple[Container, str], spool: str) -> None:
+    container, address = proxy
+    body = b"x" * MIB
+    with Client(address, timeout=20) as client:
+        client.send(request("/echo", method="POST", body=body))
+        answer = client.response()
+    files = spool != "nowhere"
+    assert (MEMORY_ONLY in container.log) is not files
+    assert answer.status == (200 if files else 503)
+    assert (answer.body == body) is files
+    if not files:
+        assert int(answer.get("retry-after") or b"0") > 0
 
 
 def test_it_holds_no_right_that_it_does_not_need(proxy: tuple[Container, str]) -> None:

@@ -122,6 +122,13 @@ def test_a_stream_to_a_server_of_http_1_0(write: Write) -> None:
     assert write.warnings(least(old)) == []
 
 
+def test_a_host_of_the_route_goes_before_that_of_the_upstream(write: Write) -> None:
+    (line,) = write.warnings(
+        least("host = 'a.example'", "request_headers = { set = { HOST = 'b.example' } }")
+    )
+    assert line == "a.toml: route[0].request_headers.set.HOST: is sent in place of upstream.legacy.host"
+
+
 def test_a_route_that_would_send_again_what_is_never_sent_again(write: Write) -> None:
     (line,) = write.warnings(least("retries = 0", "retry_unsafe = true"))
     assert line == "a.toml: route[0].retry_unsafe: never acts: upstream.legacy sends nothing again"
