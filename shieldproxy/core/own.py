@@ -23,6 +23,7 @@ _ERRORS: Final = {
     "connect-timeout": "connection_timeout",
     "connect-unresolved": "dns_error",
     "connect-unreachable": "destination_ip_unroutable",
+    "connect-source": "proxy_configuration_error",
     "upstream-closed": "connection_terminated",
     "upstream-reset": "connection_terminated",
     "upstream-truncated": "http_response_incomplete",

@@ -13,6 +13,7 @@ from shieldproxy.net.lobby import Lobby
 from shieldproxy.net.pool import AVOID
 from shieldproxy.net.record import ERROR, HUP, OUT, Upstream
 from shieldproxy.net.server import Server
+from shieldproxy.net.source import bind_source, family_of
 
 BACKLOG_FULL: Final = 0.05
 """Seconds between two tries at a unix socket that has no room in its backlog."""
@@ -21,7 +22,7 @@ KEEP_NAME: Final = 10.0
 
 
 class ConnectFailed(Exception):
-    """No connection; `reason` is "refused", "timeout", "unresolved", "unreachable" or "unwanted"."""
+    """No connection; `reason` is "refused", "timeout", "unresolved", "unreachable", "source" or "unwanted"."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -46,7 +47,7 @@ async def connect(
     """
     failure = ConnectFailed("unresolved", f"{server.name} has no address")
     try:
-        addresses = await _addresses(lobby, server, deadline)
+        addresses = _from_source(server, await _addresses(lobby, server, deadline))
         for left, (family, address) in zip(range(len(addresses), 0, -1), addresses, strict=True):
             now = lobby.tick()
             until = now + (deadline - now) / left
@@ -83,6 +84,18 @@ async def _addresses(lobby: Lobby, server: Server, deadline: float) -> tuple[tup
     return server.resolved
 
 
+def _from_source(server: Server, addresses: tuple[tuple[int, Any], ...]) -> tuple[tuple[int, Any], ...]:
+    """Those addresses that can be reached from the one that is configured."""
+    source = server.group.spec.source
+    if source is None:
+        return addresses
+    own = (socket.AF_UNIX, family_of(source))
+    found = tuple(address for address in addresses if address[0] in own)
+    if addresses and not found:
+        raise ConnectFailed("source", f"{server.name} has no address that can be reached from {source}")
+    return found
+
+
 async def _resolve(lobby: Lobby, server: Server) -> None:
     host, port = server.address.host, server.address.port
     try:
@@ -106,8 +119,15 @@ async def _connect_one(
         sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     except OSError as exc:
         raise ConnectFailed("unreachable", exc.strerror or str(exc)) from exc
+    source = server.group.spec.source
     if family != socket.AF_UNIX:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if source is not None:
+            try:
+                bind_source(sock, source)
+            except OSError as exc:
+                sock.close()
+                raise ConnectFailed("source", f"cannot connect from {source}: {exc.strerror}") from exc
     while (code := sock.connect_ex(address)) == errno.EAGAIN and lobby.tick() < deadline and not unwanted():
         await bell.wait(min(deadline, lobby.now + BACKLOG_FULL))  # a unix socket does not wait by itself
     if code not in (0, errno.EINPROGRESS):

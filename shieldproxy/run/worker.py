@@ -22,6 +22,7 @@ from shieldproxy.net.linger import Closer
 from shieldproxy.net.listener import BindFailed, Listener, bind
 from shieldproxy.net.lobby import Lobby
 from shieldproxy.net.record import Downstream
+from shieldproxy.net.source import source_fault
 from shieldproxy.net.spool import Store
 from shieldproxy.proxy.admission import RESERVE, Gate, dismiss_waiting, stop_all, unfinished
 from shieldproxy.proxy.express import Express
@@ -53,6 +54,9 @@ def main(plan: Plan, ready: Ready | None = None) -> int:
         StartFailed: an address or a log file is not to be had.
     """
     journal = _open_logs(plan)
+    fault = source_fault(plan.upstreams.values())
+    if fault:
+        raise StartFailed(fault)
     most, reserve, descriptors = _room(plan, journal)
     sockets: list[socket.socket] = []
     try:

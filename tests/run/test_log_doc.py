@@ -13,7 +13,7 @@ PAGE = (ROOT / "docs" / "log.md").read_text()
 SOURCES = sorted(
     path for part in ("core", "net", "proxy") for path in (ROOT / "shieldproxy" / part).glob("*.py")
 )
-REASON_AT = {"Fault": 1, "BodyFault": 0, "Ended": 2, "UpstreamClosed": 2, "Ending": 3} | {
+REASON_AT = {"Fault": 1, "BodyFault": 0, "Ended": 2, "UpstreamClosed": 2, "Ending": 3, "Unsendable": 1} | {
     "refuse": 3, "refused": 2, "fault": 2, "_on_fault": 2, "cut_off": 1
 }  # fmt: skip
 """Where the reason stands among the arguments of a call."""
@@ -43,6 +43,7 @@ def texts(node: ast.expr) -> Iterator[str]:
 def reasons() -> set[str]:
     """Every literal reason in the sources; those that are put together are listed here."""
     found = {"connect-refused", "connect-timeout", "connect-unreachable", "connect-unresolved"}
+    found |= {"connect-source"}
     found |= {"upstream-closed", "upstream-reset", "internal-error"}
     for source in SOURCES:
         for node in ast.walk(ast.parse(source.read_text())):
