@@ -1,7 +1,7 @@
 """The address of ours that connections to a server come from, where one is configured.
 
-Bound before connecting, without a port: the kernel chooses one when it knows where the connection goes, so that
-one address has room for more than 28,000 connections (IP_BIND_ADDRESS_NO_PORT).
+Bound before connecting, without a port: the kernel chooses one when it knows where the connection goes, so
+that one address has room for more than 28,000 connections (IP_BIND_ADDRESS_NO_PORT).
 """
 
 import socket

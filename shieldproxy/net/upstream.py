@@ -22,7 +22,7 @@ KEEP_NAME: Final = 10.0
 
 
 class ConnectFailed(Exception):
-    """No connection; `reason` is "refused", "timeout", "unresolved", "unreachable", "source" or "unwanted"."""
+    """No connection; `reason`: "refused", "timeout", "unresolved", "unreachable", "source" or "unwanted"."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)

@@ -1,4 +1,4 @@
-"""What an upstream of other manners is sent: each key, and every combination reads back as the same request."""
+"""What an upstream of other manners is sent: each key, and all of them read back as the same request."""
 
 from dataclasses import replace
 from sys import maxsize
@@ -37,8 +37,8 @@ def test_the_usual_upstream_has_none() -> None:
 
 
 def test_http_10() -> None:
-    lines = b"Host: a\r\nTE: trailers\r\nTrailer: X\r\nExpect: 100-continue\r\nContent-Length: 5\r\nUpgrade: x\r\n"
-    head = request(lines, b"POST /a HTTP/1.1")
+    lines = b"Host: a\r\nTE: trailers\r\nTrailer: X\r\nExpect: 100-continue\r\nContent-Length: 5\r\nUpgrade: x"
+    head = request(lines + b"\r\n", b"POST /a HTTP/1.1")
     assert manners(http_version="1.0").request_head(head, ROUTE, b"", 5) == (
         b"POST /a HTTP/1.0\r\nHost: a\r\nContent-Length: 5\r\nVia: 1.1 shieldproxy\r\n"
         b"Connection: keep-alive\r\n\r\n"
@@ -142,12 +142,11 @@ def test_what_is_sent_reads_as_the_same_request(
     )
     before = [(name.lower(), value.strip(b" ")) for name, value in lines]
     sent = 3 if length == CHUNKED and collected else length
-    try:
-        out = made.request_head(head, ROUTE, b"", sent)
-    except Unsendable as exc:
-        assert exc.fault.status == 411
-        assert sent == CHUNKED
+    if sent == CHUNKED and keys.get("http_version"):
+        with pytest.raises(Unsendable):
+            made.request_head(head, ROUTE, b"", sent)
         return
+    out = made.request_head(head, ROUTE, b"", sent)
     if made.is_last(uses):
         out = made.last(out)
     again = read_request(out, len(out))
