@@ -39,33 +39,32 @@ def test_each_key_of_an_upstream_is_a_value_of_core() -> None:
     assert set(keys(RepairTable)) == {each.name for each in fields(Repair)}
 
 
+EVERYTHING = """
+queue_length = 7
+queue_order = "lifo"
+balance = "round_robin"
+max_fails = "off"
+fail_window = "1m"
+eject = "200ms"
+eject_max = "24h"
+resolve = "off"
+retries = 0
+retry_budget = 1
+abort_upstream = ["GET", "PROPFIND"]
+http_version = "1.0"
+keep_alive = false
+max_requests = 9
+host = "app.internal:8080"
+header_case = "title"
+max_head = "4KiB"
+source = "127.0.0.7"
+health = { path = "/up?x=1", interval = "1s", timeout = "500ms", status = [200, 404], fall = 3 }
+repair = { bare_lf = false, wrong_length = false }
+"""
+
+
 def test_every_key_of_an_upstream_becomes_its_value(write: Write) -> None:
-    made = write.plan(
-        least(
-            """
-            queue_length = 7
-            queue_order = "lifo"
-            balance = "round_robin"
-            max_fails = "off"
-            fail_window = "1m"
-            eject = "200ms"
-            eject_max = "24h"
-            resolve = "off"
-            retries = 0
-            retry_budget = 1
-            abort_upstream = ["GET", "PROPFIND"]
-            http_version = "1.0"
-            keep_alive = false
-            max_requests = 9
-            host = "app.internal:8080"
-            header_case = "title"
-            max_head = "4KiB"
-            source = "127.0.0.7"
-            health = { path = "/up?x=1", interval = "1s", timeout = "500ms", status = [200, 404], fall = 3 }
-            repair = { bare_lf = false, wrong_length = false }
-            """
-        )
-    )
+    made = write.plan(least(EVERYTHING))
     assert made.upstreams["legacy"] == UpstreamSpec(
         name="legacy",
         servers=(Address("127.0.0.1", 9000, ""),),
