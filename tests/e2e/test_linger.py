@@ -203,7 +203,7 @@ def test_an_idle_connection_that_we_end_needs_no_linger(bench: Bench, connect: C
     client.ask(request())
     assert client.ending() == "fin"
     line = receipt(proxy, client)
-    assert line["seconds"] < 1.0
+    assert line["seconds"] < 5.0  # half the gap; the machine may be busy
     assert line.get("linger_seconds", 0) < 0.1
     assert eventually(lambda: not is_held(client, proxy))
 
