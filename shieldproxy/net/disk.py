@@ -89,7 +89,7 @@ def make_file(directory: str) -> int:
     return fd
 
 
-def _perform(job: Job, directory: str) -> None:
+def perform(job: Job, directory: str) -> None:
     """Do a job, in a thread."""
     try:
         if job.fd == NO_FILE:
@@ -126,9 +126,10 @@ def _sink(job: Job, offset: int) -> None:
         job.sunk += count
 
 
-def _close(fd: int) -> None:
+def perform_close(job: Job) -> None:
+    """Close a job's file, in a thread."""
     with suppress(OSError):  # what cannot be written any more is wanted by nobody
-        os.close(fd)
+        os.close(job.fd)
 
 
 class Disk:
@@ -161,8 +162,8 @@ class Disk:
         self._done: deque[Job] = deque()
         self._threads: list[threading.Thread] = []
         self._shut = False
-        self._directory, why = _usable(directory) if total > 0 else ("", "")
-        self.on = bool(self._directory)
+        self.directory, why = _usable(directory) if total > 0 else ("", "")
+        self.on = bool(self.directory)
         if why:
             warn(why)
         ours, self._theirs = socketpair()
@@ -215,9 +216,12 @@ class Disk:
 
         job = Job(closed, fd)
         if self._shut:
-            _close(fd)
+            perform_close(job)
             closed(job)
-            return
+        else:
+            self._close_later(job)
+
+    def _close_later(self, job: Job) -> None:
         if not self._threads:
             self._start()
         self._closing.put(job)
@@ -233,12 +237,12 @@ class Disk:
 
     def _serve(self) -> None:
         while (job := self._work.get()) is not None:
-            _perform(job, self._directory)
+            perform(job, self.directory)
             self._back(job)
 
     def _serve_closing(self) -> None:
         while (job := self._closing.get()) is not None:
-            _close(job.fd)
+            perform_close(job)
             self._back(job)
 
     def _back(self, job: Job) -> None:

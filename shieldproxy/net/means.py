@@ -46,11 +46,15 @@ class Means:
             return 0
         except OSError as exc:
             if exc.errno in {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}:
-                self._threads_until = float("inf")
+                self.distrust()
             return 0  # a thread finds out what it is
         if time.monotonic() - before > SUSPECT:
-            self._threads_until = before + DISTRUST
+            self.distrust(before + DISTRUST)
         return count
+
+    def distrust(self, until: float = float("inf")) -> None:
+        """Have all reads done by threads for now."""
+        self._threads_until = until
 
     @property
     def on(self) -> bool:
