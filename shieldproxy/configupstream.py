@@ -144,7 +144,8 @@ class UpstreamTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         ),
     ] = Seconds(10)
     retries: Annotated[
-        int, Meta(ge=0, le=10, description="How often an idempotent request is sent again.")
+        int,
+        Meta(ge=0, le=10, description="How often an idempotent request is sent again, to another server."),
     ] = 1
     retry_budget: Annotated[Share, Meta(description="Requests sent again, at most, as a share of all.")] = (
         Share(0.2)

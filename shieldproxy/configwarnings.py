@@ -90,7 +90,7 @@ def _servers(table: UpstreamTable, spec: UpstreamSpec) -> Iterator[tuple[str, st
         yield "servers", f"{told}, which changes nothing"
     if any(entry.backup and entry.weight != 1 for entry in table.servers):
         yield "servers", "the weight of a backup changes nothing"
-    if len(main) == 1 and _changed(table, "balance"):
+    if len(main) == 1 and len(spec.backup) < 2 and _changed(table, "balance"):
         yield "balance", f"{NEVER}there is one server"
     if _changed(table, "resolve") and not any(address.is_name for address in addresses):
         yield "resolve", f"{NEVER}no server is set by name"
@@ -103,12 +103,12 @@ def _without(table: UpstreamTable, spec: UpstreamSpec) -> Iterator[tuple[str, st
     for off, told, others in (
         (not spec.keep_alive, "keep_alive is false", ("pool_idle", "max_requests")),
         (spec.max_fails == maxsize, "max_fails is off", ("fail_window", "eject", "eject_max")),
-        (not spec.retries, "retries is 0", ("retry_budget",)),
-        (not spec.retry_budget, "retry_budget is 0", ("retries",)),
         (not spec.queue_length, "queue_length is 0", ("queue_order", "queue_timeout")),
     ):
         if off:
             yield from ((key, f"{NEVER}{told}") for key in others if _changed(table, key))
+    if not spec.retry_budget and _changed(table, "retries"):
+        yield "retries", "as retry_budget is 0, only what no server has had is sent again"
     if spec.health is not None and spec.health.timeout > spec.health.interval:
         timeout, interval = (units.show_seconds(t) for t in (spec.health.timeout, spec.health.interval))
         yield "health", f"its timeout ({timeout}) is above its interval ({interval})"
@@ -127,8 +127,8 @@ def _routes(config: Config, made: Plan) -> Iterator[str]:
     for placed in config.routes:
         table, where = placed.table, placed.where
         spec = made.upstreams[table.upstream]
-        if table.retry_unsafe and not (spec.retries and spec.retry_budget):
-            yield f"{where.at('retry_unsafe')}: {NEVER}upstream.{spec.name} sends nothing again"
+        if table.retry_unsafe and not spec.retry_budget:
+            yield f"{where.at('retry_unsafe')}: {NEVER}upstream.{spec.name}.retry_budget is 0"
         sent = [name for name in (table.request_headers or NO_HEADERS).put if name.lower() == "host"]
         if sent and spec.host is not None:
             told = f"is sent in place of upstream.{spec.name}.host"

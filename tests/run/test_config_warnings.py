@@ -37,8 +37,10 @@ UPSTREAM = [
     ("keep_alive = false\nmax_requests = 5", "max_requests: never acts: keep_alive is false"),
     ("keep_alive = false\npool_idle = '5s'", "pool_idle: never acts: keep_alive is false"),
     ("max_fails = 'off'\neject = '1s'", "eject: never acts: max_fails is off"),
-    ("retries = 0\nretry_budget = 0.5", "retry_budget: never acts: retries is 0"),
-    ("retries = 2\nretry_budget = 0", "retries: never acts: retry_budget is 0"),
+    (
+        "retries = 2\nretry_budget = 0",
+        "retries: as retry_budget is 0, only what no server has had is sent again",
+    ),
     ("queue_length = 0\nqueue_order = 'fifo'", "queue_order: never acts: queue_length is 0"),
     ("health = { interval = '1s' }", "health: its timeout (2s) is above its interval (1s)"),
 ]
@@ -56,7 +58,9 @@ def test_of_an_upstream(write: Write, lines: str, told: str) -> None:
     [
         "servers = ['a:1', { address = 'b:1', weight = 3 }]\nbalance = 'client_hash'\nresolve = '1m'",
         "servers = ['unix:/s', '127.0.0.1:1']\nsource = '127.0.0.7'",
-        f"servers = {TWO}\nkeep_alive = false\nmax_requests = 'off'\nretries = 0\nretry_budget = 0.2",
+        f"servers = {TWO}\nkeep_alive = false\nmax_requests = 'off'\nretries = 0\nretry_budget = 0.3",
+        "servers = ['a:1', { address = 'b:1', backup = true }, { address = 'c:1', backup = true }]\n"
+        "balance = 'round_robin'",
         f"servers = {TWO}\nqueue_length = 'off'\nqueue_timeout = 'off'\nmax_fails = 'off'",
         f"servers = {TWO}\nhttp_version = '1.0'\nkeep_alive = false",
     ],
@@ -130,8 +134,9 @@ def test_a_host_of_the_route_goes_before_that_of_the_upstream(write: Write) -> N
 
 
 def test_a_route_that_would_send_again_what_is_never_sent_again(write: Write) -> None:
-    (line,) = write.warnings(least("retries = 0", "retry_unsafe = true"))
-    assert line == "a.toml: route[0].retry_unsafe: never acts: upstream.legacy sends nothing again"
+    (line,) = write.warnings(least("retry_budget = 0", "retry_unsafe = true"))
+    assert line == "a.toml: route[0].retry_unsafe: never acts: upstream.legacy.retry_budget is 0"
+    assert write.warnings(least("retries = 0", "retry_unsafe = true")) == []
 
 
 def test_a_missing_folder_is_told_by_check(write: Write) -> None:
