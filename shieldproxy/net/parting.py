@@ -32,6 +32,8 @@ class Connections:
         """Idle connections that the server closed or spoke on."""
         self.surplus = 0
         """Connections on which more came than the response."""
+        self.ejections = 0
+        self.returns = 0
 
     def free(self, server: Server) -> None:
         """Free a leased place that holds no connection (any more)."""
@@ -97,11 +99,17 @@ class Connections:
         """An idle connection that ends, or speaks unasked, serves nobody any more."""
         up.latch |= events
         if events & NEWS:
-            self.dropped_idle += 1
-            self._discard(up)
+            self._ended(up)
+
+    def _ended(self, up: Upstream) -> None:
+        now = self._lobby.now
+        self.dropped_idle += 1
+        up.server.patience.ended(now, now - up.since)
+        self._discard(up)
 
     def on_pool_due(self, up: Upstream) -> None:
         """An idle connection was not used for pool_idle."""
+        up.server.patience.lasted(self._lobby.now - up.since)
         self._discard(up)
 
     def _discard(self, up: Upstream) -> None:

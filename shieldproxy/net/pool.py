@@ -12,30 +12,30 @@ it at once, so no request is sent into a dead connection that we could have know
 
 import socket
 from collections import Counter, OrderedDict
+from collections.abc import Collection
 from math import inf
-from typing import Final
 
 from shieldproxy.core import forward, line
+from shieldproxy.core.address import Address
 from shieldproxy.core.line import Pace
 from shieldproxy.core.manners import manners_of
+from shieldproxy.core.retry import Budget
 from shieldproxy.core.upstreams import UpstreamSpec
 from shieldproxy.net.lobby import Lobby
 from shieldproxy.net.parting import Connections
 from shieldproxy.net.record import ENDS, HUP, IN, LAST, NEWS, Upstream, ignore
 from shieldproxy.net.server import Grant, Server, Ticket
-
-AVOID: Final = 2.0
-"""Seconds for which a server that refused a connection comes last."""
+from shieldproxy.net.tcpinfo import idle_for
 
 
 class Group(Connections):
-    """The servers of one upstream, with least connections among them."""
+    """The only server of an upstream. `Several` (net/several.py) chooses among more than one."""
 
     def __init__(self, spec: UpstreamSpec, lobby: Lobby) -> None:
         super().__init__(lobby)
         self.spec = spec
         self.name = spec.name
-        self.servers = tuple(Server(address, self) for address in spec.servers)
+        self.servers = tuple(Server(address, self) for address in spec.servers + spec.backup)
         self.line: OrderedDict[Ticket, float] = OrderedDict()
         """Who waits, and since when."""
         self.pace = Pace()
@@ -44,24 +44,32 @@ class Group(Connections):
         """Writes the head of a request as this upstream wants it."""
         self.repairs: Counter[str] = Counter()
         """How often each repair of a response acted (`Repair`)."""
-        self._single = self.servers[0] if len(self.servers) == 1 else None
-        self._turn = 0
+        self.budget = Budget(spec.retry_budget)
+        self._only = self.servers[0] if self.servers else Server(Address("", 0, ""), self)
         self._on_pooled = self.on_pooled
         self._on_pool_due = self.on_pool_due
 
     # leases
 
-    def take(self) -> Upstream | None:
+    def take(self, _ticket: Ticket | None = None) -> Upstream | None:
         """Return an idle connection, leased from now on, or None if `enter` must be asked."""
         if self.line:
             return None
-        server = self._single or self._least(idle_only=True)
-        if server is None or not server.idle:
-            return None
-        if len(self._lobby.batch) > 1 and not self._good(server):
+        server = self._only
+        if not server.idle or (len(self._lobby.batch) > 1 and not self._good(server)):
             return None
         server.taken += 1
         return _handed_over(server.idle.pop())
+
+    def take_sure(self, ticket: Ticket) -> Upstream | None:
+        """The same for a request that is sent once: a connection that its server will not close just now."""
+        if self.line:
+            return None
+        server = self._choose(ticket)
+        if server is None or not self._sure(server):
+            return None
+        granted = self._lease(server, once=False)
+        return granted if isinstance(granted, Upstream) else None
 
     def enter(self, ticket: Ticket) -> Grant | None:
         """Return a connection or a place at a server; None: the ticket now stands in the line.
@@ -69,24 +77,87 @@ class Group(Connections):
         Args:
             ticket: its `grant` is called later, if it has to wait.
         """
+        now = self._lobby.now
         if not self.line:
-            server = self._least(idle_only=False)
+            server = self._choose(ticket)
             if server is not None:
-                server.taken += 1
-                if server.idle and self._good(server):
-                    return _handed_over(server.idle.pop())
-                server.open += 1
-                return server
-            self.pace.began(self._lobby.now)
-        self.line[ticket] = self._lobby.now
+                return self._lease(server, once=ticket.once)
+            self.pace.began(now)
+        self.line[ticket] = now
         return None
+
+    def place(self, *, shun: Collection[Server]) -> Server | None:
+        """Return a place for a fresh connection at a server that is not in `shun`, if one has room."""
+        del shun  # it is the only one
+        return None
+
+    def others(self, _server: Server) -> bool:
+        """Whether there is another server that may be asked."""
+        return False
+
+    def quit(self, ticket: Ticket) -> None:
+        """Leave the line."""
+        self.line.pop(ticket, None)
+
+    def _choose(self, _ticket: Ticket | None) -> Server | None:
+        """A server that can take one now."""
+        server = self._only
+        return server if server.idle or server.open < self.spec.max_connections else None
+
+    def _lease(self, server: Server, *, once: bool) -> Grant:
+        """An idle connection of a server that can take one, or a place there.
+
+        Args:
+            server: as chosen.
+            once: the request cannot be sent again: idle connections that may be about to end are none.
+        """
+        server.taken += 1
+        if server.idle and self._good(server):
+            if not once or self._sure(server):
+                return _handed_over(server.idle.pop())
+            if server.open >= self.spec.max_connections:
+                self._discard(server.idle[0])
+        server.open += 1
+        return server
+
+    def _sure(self, server: Server) -> bool:
+        """Whether the youngest idle connection will be kept for as long as a request needs to get there.
+
+        The oldest one shows meanwhile for how long this server keeps them.
+        """
+        if not server.idle or not self._good(server):
+            return False
+        now = self._lobby.clock()
+        oldest, youngest = server.idle[0], server.idle[-1]
+        age = max(idle_for(oldest.sock), now - oldest.since)
+        if age < inf:
+            server.patience.lasted(age)
+        if youngest is not oldest:
+            age = max(idle_for(youngest.sock), now - youngest.since)
+        return age <= server.patience.safe(now)
+
+    def _good(self, server: Server) -> bool:
+        """Whether a server has an idle connection of which this batch has no news.
+
+        The client may stand before the upstream in the batch: in the kernel's list since its first byte, or
+        since it has room to write. What the upstream said, or that it ended, is known by then all the same.
+        """
+        lobby, idle = self._lobby, server.idle
+        while idle:
+            up = idle[-1]
+            if up.since == lobby.now or not lobby.told(up) & NEWS:  # given back in this turn: called already
+                return True
+            self._ended(up)
+        return False
+
+    # the line
 
     @property
     def full(self) -> bool:
         """Whether nobody else can be served or wait: whoever comes now is answered with 503 at once."""
         if len(self.line) < self.spec.queue_length:
             return False
-        return bool(self.line) or self._least(idle_only=False) is None
+        return bool(self.line) or self._choose(None) is None
 
     def retry_after(self) -> int:
         """Whole seconds after which the line, as it moves now, will have come to whoever is sent away."""
@@ -107,62 +178,24 @@ class Group(Connections):
         )
         return self.line.popitem(last=newest)[0]
 
-    def place(self, *, shun: Server) -> Server | None:
-        """Return a place for a fresh connection at another server than `shun`, if one has room."""
-        room = [s for s in self.servers if s is not shun and s.open < self.spec.max_connections]
-        if not room:
-            return None
-        server = min(room, key=lambda s: s.leased)
+    def _pass_on(self, server: Server, up: Upstream | None) -> bool:
+        """Give what has come free to the line, a connection or a place; False if nobody there may have it."""
+        ticket = self._next()
         server.taken += 1
-        server.open += 1
-        return server
-
-    def quit(self, ticket: Ticket) -> None:
-        """Leave the line."""
-        self.line.pop(ticket, None)
-
-    def _least(self, *, idle_only: bool) -> Server | None:
-        """The server with the fewest leases among those that can take one; ties go round."""
-        now, most = self._lobby.now, self.spec.max_connections
-        best: Server | None = None
-        best_key = (True, inf)
-        count = len(self.servers)
-        self._turn += 1
-        for index in range(count):
-            server = self.servers[(self._turn + index) % count]
-            if server.idle or (not idle_only and server.open < most):
-                key = (server.avoid_until > now, server.leased)
-                if best is None or key < best_key:
-                    best, best_key = server, key
-        if idle_only and best is not None and not best.idle:
-            return None
-        if (
-            idle_only
-            and best is not None
-            and any(s.leased < best.leased and s.open < most and s.avoid_until <= now for s in self.servers)
-        ):
-            return None  # a less busy server has no idle connection: `enter` will say so
-        return best
-
-    def _good(self, server: Server) -> bool:
-        """Whether a server has an idle connection of which this batch has no news.
-
-        The client may stand before the upstream in the batch: in the kernel's list since its first byte, or
-        since it has room to write. What the upstream said, or that it ended, is known by then all the same.
-        """
-        lobby, idle = self._lobby, server.idle
-        while idle:
-            up = idle[-1]
-            if up.since == lobby.now or not lobby.told(up) & NEWS:  # given back in this turn: called already
-                return True
-            self.dropped_idle += 1
-            self._discard(up)
-        return False
+        server.given += 1
+        granted: Grant = server
+        if up is not None:
+            if ticket.once and server.patience.safe(self._lobby.now) < 0:
+                self.vacate(up)  # it closes behind its responses, and does not say so
+            else:
+                granted = _handed_over(up)
+        self._lobby.guard(ticket.rec, ticket.grant, ticket, granted)
+        return True
 
     # giving back
 
     def release(self, up: Upstream) -> None:
-        """Give a connection back that can serve again: to the head of the line, else to the pool.
+        """Give a connection back that can serve again: to the line, else to the pool.
 
         What it says beyond its response would be taken for the answer to the next request: where the last
         read may have left something (IN is latched), it is looked at first.
@@ -170,14 +203,9 @@ class Group(Connections):
         up.exchange = None
         if up.latch & (IN | ENDS | LAST) and not self._silent(up):
             return
-        if self.line:
-            ticket = self._next()
-            _handed_over(up)
-            up.server.taken += 1
-            up.server.given += 1
-            self._lobby.guard(ticket.rec, ticket.grant, ticket, up)
-            return
         server = up.server
+        if self.line and self._pass_on(server, up):
+            return
         server.given += 1
         server.idle.append(up)
         up.since = now = self._lobby.now
@@ -186,6 +214,13 @@ class Group(Connections):
         up.due = due = now + self.spec.pool_idle
         if due <= up.slot:
             self._lobby.arm(up, due)
+
+    def free(self, server: Server) -> None:
+        """Free a leased place that holds no connection (any more); the line gets it."""
+        if self.line and self._pass_on(server, None):
+            return
+        server.given += 1
+        server.open -= 1
 
     def _silent(self, up: Upstream) -> bool:
         """Whether a connection is neither over nor has anything to say; if not, it is given up."""
@@ -203,19 +238,23 @@ class Group(Connections):
                 return True
             except OSError:
                 up.latch |= HUP
+        elif up.latch & HUP == 0:
+            up.server.patience.ended(self._lobby.now, 0.0)
         self.drop(up)
         return False
 
-    def free(self, server: Server) -> None:
-        """Free a leased place that holds no connection (any more); the head of the line gets it."""
-        if self.line:
-            ticket = self._next()
-            server.taken += 1
-            server.given += 1
-            self._lobby.guard(ticket.rec, ticket.grant, ticket, server)
-            return
-        server.given += 1
-        server.open -= 1
+    # what became of a request
+
+    def may_repeat(self) -> bool:
+        """Whether the budget has one more request that is sent again; it is taken from it."""
+        return self.budget.spend(self._lobby.now, sum(server.taken for server in self.servers))
+
+    def failed(self, server: Server, why: str) -> None:
+        """A server has failed (core/health.py says what counts). The only one is asked all the same."""
+
+    def closed(self, up: Upstream) -> None:
+        """A response is whole that ended with its connection."""
+        self.drop(up)
 
 
 def _handed_over(up: Upstream) -> Upstream:

@@ -2,12 +2,17 @@
 
 from collections.abc import Callable
 from math import inf
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import trio
 
 from shieldproxy.core.address import Address
+from shieldproxy.core.health import Health
+from shieldproxy.core.idle import Patience
 from shieldproxy.net.record import Downstream, Upstream
+
+AVOID: Final = 2.0
+"""Seconds for which a server that refused a connection comes last."""
 
 
 class Server:
@@ -19,9 +24,11 @@ class Server:
         "avoid_until",
         "given",
         "group",
+        "health",
         "idle",
         "name",
         "open",
+        "patience",
         "resolved",
         "resolved_until",
         "taken",
@@ -39,7 +46,11 @@ class Server:
         """Leases begun, ever: requests that it was asked, or was to be."""
         self.given = 0
         """Leases ended, ever."""
+        self.patience = Patience()
+        """How long it keeps idle connections."""
+        self.health = Health(group.spec)
         self.avoid_until = -inf
+        """It has refused a connection: it comes last until then."""
         self.asking = trio.Lock()
         """Held while its name is looked up."""
         self.resolved: tuple[tuple[int, Any], ...] = ()
@@ -58,4 +69,9 @@ class Ticket(Protocol):
     """Somebody who waits in line."""
 
     rec: Downstream
+    client: str
     grant: Callable[[Any, Grant], None]
+
+    @property
+    def once(self) -> bool:
+        """Whether its request cannot be sent a second time."""

@@ -7,6 +7,7 @@ is not TCP (a unix socket) has no such facts: `kernel_facts` returns None and th
 import fcntl
 import socket
 import struct
+from math import inf
 from typing import Final
 
 from shieldproxy.core.closing import Kernel
@@ -24,6 +25,9 @@ _FIRST: Final = struct.Struct("=I")
 
 # state, retransmits, probes; last_data_recv and last_ack_recv (ms) at 52; rtt (us) at 68; bytes_acked at 120
 _FACTS: Final = struct.Struct("=BxBB48xII8xI48xQ")
+_SILENCE: Final = struct.Struct("=B51xI")
+# bytes_sent and bytes_retrans (u64 at 200), bytes_acked at 120
+_COUNTS: Final = struct.Struct("=120xQ72xQQ")
 
 
 def kernel_facts(sock: socket.socket) -> Kernel | None:
@@ -95,3 +99,36 @@ def set_linger(sock: socket.socket, seconds: int) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, seconds))
     except OSError:
         return
+
+
+def idle_for(sock: socket.socket) -> float:
+    """Seconds since the last byte came from the peer by its kernel's own clock; inf if the peer has ended.
+
+    Of a socket that is not TCP: 0 if it is open.
+    """
+    try:
+        raw = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 56)
+        state, data = _SILENCE.unpack_from(raw)
+    except (OSError, struct.error):
+        try:
+            sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return 0.0
+        except OSError:
+            return inf
+        return inf
+    return data / 1000 if state == ESTABLISHED else inf
+
+
+def unheard(sock: socket.socket, size: int) -> bool:
+    """Whether a peer that has sent its FIN had received nothing of the last `size` bytes sent to it.
+
+    A FIN acknowledges whatever came before it. So what it leaves unacknowledged came when the peer had said
+    that it would answer no more; if it had closed, nobody can have read it. To be asked when the FIN has been
+    read, and no error before it: a reset acknowledges nothing, and proves nothing.
+    """
+    try:
+        acked, sent, again = _COUNTS.unpack_from(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 216))
+    except (OSError, struct.error):
+        return False
+    return 0 < size <= int(sent - again - acked) + 1  # our SYN counts among what was acknowledged

@@ -10,9 +10,8 @@ import trio
 
 from shieldproxy.net.bell import Bell
 from shieldproxy.net.lobby import Lobby
-from shieldproxy.net.pool import AVOID
 from shieldproxy.net.record import ERROR, HUP, OUT, Upstream
-from shieldproxy.net.server import Server
+from shieldproxy.net.server import AVOID, Server
 from shieldproxy.net.source import bind_source, family_of
 
 BACKLOG_FULL: Final = 0.05

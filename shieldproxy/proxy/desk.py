@@ -12,7 +12,7 @@ from shieldproxy.core.closing import State
 from shieldproxy.core.fields import Fault
 from shieldproxy.core.head import RequestHead, judge_request
 from shieldproxy.net.record import ERROR, IN, OUT, Downstream
-from shieldproxy.proxy import ends, exchange
+from shieldproxy.proxy import ends, exchange, lease
 from shieldproxy.proxy.answer import may_keep, options, refusal
 from shieldproxy.proxy.crew import Crew
 from shieldproxy.proxy.house import House
@@ -185,13 +185,13 @@ class Desk:
         house, rec = self._house, ex.rec
         house.promotions[reason] += 1
         hand = self._crew.free()
-        ex.promoted(hand.bell, exchange.on_grant, to_up, to_down)
+        ex.promoted(hand.bell, lease.on_grant, to_up, to_down)
         rec.latch |= OUT if ex.whole else IN | OUT
-        rec.on_event = exchange.on_event
+        rec.on_event = lease.on_event
         rec.due = NEVER
         up = ex.up
         if up is not None:
             up.latch |= IN | OUT
-            up.on_event = exchange.on_event
+            up.on_event = lease.on_event
             up.due = NEVER
         self._crew.serve(hand, ex, ending)

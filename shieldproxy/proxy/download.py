@@ -13,6 +13,7 @@ from shieldproxy.core.forward import interim_head
 from shieldproxy.core.head import CHUNKED, UNTIL_CLOSE
 from shieldproxy.net.lobby import CHUNK
 from shieldproxy.net.record import ENDS, IN, OUT
+from shieldproxy.net.tcpinfo import unheard
 from shieldproxy.proxy.answer import FITS, compose, forwards_interim, note_short, parse
 from shieldproxy.proxy.attend import Rest
 from shieldproxy.proxy.house import House
@@ -221,13 +222,24 @@ class Download:
         if resp is None:
             if ex.answered or ex.from_up:
                 raise Ended("upstream", "upstream", "upstream-truncated", 502)
-            raise UpstreamClosed("upstream", "upstream", f"upstream-{how}", 502)
+            fault = UpstreamClosed("upstream", "upstream", f"upstream-{how}", 502)
+            fault.unrun = self._never_had(how)
+            raise fault
         if resp.length != UNTIL_CLOSE or how != "closed":
             raise Ended("upstream", "relay", "upstream-truncated", 502)
         if ex.framing == CHUNKED:
             ex.to_down = bytes(ex.to_down) + last_chunk()
         self._closed = True
         self._upstream_done(surplus=False)
+
+    def _never_had(self, how: str) -> bool:
+        """Whether the upstream is known to have had nothing of the request before it ended."""
+        ex, upload = self._ex, self._upload
+        if upload.unsent:
+            return True
+        if ex.up is None or upload.broken or how != "closed" or not ex.whole or ex.spool is not None:
+            return False
+        return unheard(ex.up.sock, len(ex.request))
 
     def _upstream_done(self, *, surplus: bool) -> None:
         """The response has arrived: the upstream is released, whether or not the client has read it."""
@@ -242,7 +254,7 @@ class Download:
         if surplus:
             group.surplus += 1
         if self._closed:
-            group.drop(up)
+            group.closed(up)
         elif surplus or ex.to_up or self._upload.broken or self._upload.refused or not self._upload.sent:
             group.abandon(up)
         elif ex.resp is not None and ex.resp.persistent:

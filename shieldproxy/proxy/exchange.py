@@ -5,17 +5,15 @@ meanwhile, and leaves the client's connection to the lobby again. Every wait has
 shielded. `serve` is the whole story; the functions around it are its steps.
 """
 
-from typing import Any, Final
+from typing import Final
 
-from shieldproxy.core.retry import may_retry
-from shieldproxy.net.record import FIN, GONE, OUT, Upstream
-from shieldproxy.net.server import Grant, Server
-from shieldproxy.net.upstream import ConnectFailed, connect
+from shieldproxy.net.record import GONE
+from shieldproxy.net.server import Server
 from shieldproxy.proxy.answer import may_keep, refusal
 from shieldproxy.proxy.ends import SERVED, Ending, finish, give_up, refused
-from shieldproxy.proxy.fin import fin_seen, leave_upstream, why_gone
+from shieldproxy.proxy.fin import leave_upstream, why_gone
 from shieldproxy.proxy.house import House
-from shieldproxy.proxy.manners import dressed
+from shieldproxy.proxy.lease import again, blame, lease
 from shieldproxy.proxy.relay import Relay
 from shieldproxy.proxy.state import Ended, Exchange, UpstreamClosed
 
@@ -57,14 +55,16 @@ async def _answer(house: House, ex: Exchange) -> Ending:
         if ex.rec.latch & GONE:
             raise Ended("client", "admission", why_gone(ex), 499)
         while True:
-            await _lease(house, ex)
+            await lease(house, ex)
             try:
                 await Relay(house, ex).run()
             except UpstreamClosed as exc:
-                _again(ex, exc)
+                if not again(ex, unrun=exc.unrun):
+                    raise
             else:
                 return SERVED
     except Ended as exc:
+        blame(ex, exc)
         if exc.status < 400 or exc.status == 499 or ex.begun or ex.rec.latch & GONE:
             raise
         _let_go(ex)  # now, and not when the client has read: nobody waits for a slow one's place
@@ -79,99 +79,6 @@ async def _answer(house: House, ex: Exchange) -> Ending:
             retry_after=ex.group.retry_after() if exc.status == 503 else None,
         )
         return refused(exc.by, exc.phase, exc.reason)
-
-
-def _again(ex: Exchange, exc: UpstreamClosed) -> None:
-    """Send a request again whose reused connection was dead, or pass the fault on."""
-    up, group, head = ex.up, ex.group, ex.head
-    if up is None:
-        raise exc
-    if not may_retry(
-        method=head.method,
-        reused=up.uses > 1,
-        answered=ex.answered,
-        replayable=_replayable(ex),
-        retries=ex.retries,
-    ):
-        raise exc
-    ex.retries += 1
-    ex.up = None
-    ex.place = group.vacate(up)
-    ex.to_up = ex.request
-
-
-def _replayable(ex: Exchange) -> bool:
-    """Whether the request can be sent again from its first byte."""
-    if ex.whole:
-        return ex.spool is None or bool(ex.spool.rewind())
-    return ex.body_in == 0 and ex.head.length >= 0
-
-
-async def _lease(house: House, ex: Exchange) -> None:
-    """Have a connection to the upstream: from the pool, by waiting in line, or a fresh one."""
-    group, bell, lobby = ex.group, ex.bell, house.lobby
-    if ex.up is not None or ex.resp is not None:
-        return
-    assert bell is not None  # noqa: S101 - promoted
-    if ex.place is None:
-        ex.granted = group.take()
-        if ex.granted is None:
-            if group.full:
-                raise Ended("proxy", "admission", "queue-full", 503)
-            ex.granted = group.enter(ex)
-        deadline = lobby.now + group.spec.queue_timeout
-        while ex.granted is None:
-            if ex.rec.latch & GONE:
-                raise Ended("client", "admission", why_gone(ex), 499)
-            if not await bell.wait(deadline) and ex.granted is None:
-                raise Ended("proxy", "admission", "queue-timeout", 503)
-        if isinstance(ex.granted, Server):
-            ex.place = ex.granted
-        else:
-            ex.up = ex.granted
-        ex.granted = None
-    if ex.place is not None:
-        ex.up = await _connect(house, ex, ex.place)
-    ex.place = None
-    up = ex.up
-    assert up is not None  # noqa: S101 - granted or connected
-    up.exchange = ex
-    ex.server = up.server
-    up.on_event = on_event
-    up.latch |= OUT
-    ex.to_up = dressed(group, up, ex.request)
-
-
-def _is_gone(ex: Exchange) -> bool:
-    return bool(ex.rec.latch & GONE)
-
-
-async def _connect(house: House, ex: Exchange, place: Server) -> Upstream:
-    """Connect to the server, or to another one of the upstream if it cannot be reached."""
-    group, lobby = ex.group, house.lobby
-    assert ex.bell is not None  # noqa: S101 - promoted
-    tried = 0
-    while True:
-        ex.server = place
-        tried += 1
-        try:
-            up = await connect(
-                lobby, ex.bell, place, lobby.clock() + group.spec.connect_timeout, lambda: _is_gone(ex)
-            )
-        except ConnectFailed as exc:
-            if _is_gone(ex):
-                raise Ended("client", "connect", "reset", 499) from exc
-            other = group.place(shun=place) if tried < len(group.servers) else None
-            ex.place = other
-            group.free(place)
-            if other is None:
-                status = 504 if exc.reason == "timeout" else 502
-                house.journal.warn(f"upstream {group.name}: {exc.detail}")
-                raise Ended("upstream", "connect", f"connect-{exc.reason}", status) from exc
-            place = other
-        else:
-            up.uses = 1
-            return up
 
 
 def _leave_upstream(ex: Exchange) -> None:
@@ -194,21 +101,3 @@ def _let_go(ex: Exchange) -> None:
         group.release(granted)
     if place is not None:
         group.free(place)
-
-
-def on_grant(ex: Exchange, granted: Grant) -> None:
-    """The line's call: what it grants, to a waiting task."""
-    ex.granted = granted
-    if ex.bell is not None:
-        ex.bell.ring()
-
-
-def on_event(record: Any, events: int) -> None:
-    """The lobby's call for both sockets of a task's exchange: latch, and wake it if that is anything new."""
-    news = events & ~record.latch
-    record.latch |= events
-    ex = record.exchange
-    if news and ex is not None and ex.bell is not None:
-        if news & FIN and record is ex.rec and ex.whole:
-            fin_seen(ex)
-        ex.bell.ring()

@@ -14,10 +14,11 @@ from typing import Any
 from shieldproxy.core.fields import Fault
 from shieldproxy.core.head import RequestHead, read_request
 from shieldproxy.core.manners import Unsendable
-from shieldproxy.core.retry import may_retry
+from shieldproxy.core.retry import IDEMPOTENT
 from shieldproxy.net.lobby import CHUNK
 from shieldproxy.net.record import ENDS, ERROR, FIN, HUP, IN, NEWS, Downstream, Upstream
 from shieldproxy.net.server import Grant, Server
+from shieldproxy.net.tcpinfo import unheard
 from shieldproxy.proxy import ends
 from shieldproxy.proxy.answer import FITS, compose, note_short, parse
 from shieldproxy.proxy.collect import Collect
@@ -25,6 +26,7 @@ from shieldproxy.proxy.desk import NEVER, Desk
 from shieldproxy.proxy.ends import give_up
 from shieldproxy.proxy.fin import fin_seen, leave_upstream, why_gone
 from shieldproxy.proxy.house import House
+from shieldproxy.proxy.lease import again
 from shieldproxy.proxy.manners import dressed, is_surplus
 from shieldproxy.proxy.state import Ended, Exchange
 
@@ -99,7 +101,7 @@ class Express(Desk):
         if rec.latch & FIN and fin_seen(ex):
             self.client_gone(ex)
             return
-        up = group.take()
+        up = group.take(ex) if ex.head.method in IDEMPOTENT else group.take_sure(ex)
         if up is not None:
             self._send(ex, up)
             return
@@ -148,7 +150,7 @@ class Express(Desk):
         except BlockingIOError:
             count = 0
         except OSError:
-            self._upstream_closed(ex, up, "reset")
+            self._upstream_closed(ex, up, "reset", unrun=True)
             return
         if count < len(request):
             self.promote(ex, "upstream-buffer", to_up=memoryview(request)[count:])
@@ -171,11 +173,11 @@ class Express(Desk):
             up.latch |= events & ENDS
             return
         except OSError:
-            self._upstream_closed(ex, up, "reset")
+            self._upstream_closed(ex, up, "reset", unrun=False)
             return
         up.latch |= events & ENDS
         if not data:
-            self._upstream_closed(ex, up, "closed")
+            self._upstream_closed(ex, up, "closed", unrun=unheard(up.sock, len(ex.request)))
             return
         if len(data) == CHUNK:
             up.latch |= IN  # there may be more, and no edge will say so again
@@ -253,25 +255,19 @@ class Express(Desk):
         else:
             ends.end(house, ex)
 
-    def _upstream_closed(self, ex: Exchange, up: Upstream, how: str) -> None:
+    def _upstream_closed(self, ex: Exchange, up: Upstream, how: str, *, unrun: bool) -> None:
         """It ended before its response was whole."""
-        group, head = ex.group, ex.head
-        if may_retry(
-            method=head.method,
-            reused=up.uses > 1,
-            answered=bool(ex.from_up),
-            replayable=True,
-            retries=ex.retries,
-        ):
-            ex.retries = 1
-            ex.up = None
-            ex.place = group.vacate(up)
+        if again(ex, unrun=unrun):
             self.promote(ex, "retry")
             return
+        group = ex.group
         ex.up = None
         group.drop(up)
         note_short(ex)
-        self.refuse(ex, 502, "upstream", "upstream-" + ("truncated" if ex.from_up else how), by="upstream")
+        if ex.from_up:
+            how = "truncated"
+            group.failed(up.server, "upstream-truncated")
+        self.refuse(ex, 502, "upstream", "upstream-" + how, by="upstream")
 
     def _bad_gateway(self, ex: Exchange, up: Upstream, fault: Fault) -> None:
         ex.up = None
@@ -283,6 +279,7 @@ class Express(Desk):
         ex = up.exchange
         ex.up = None
         ex.group.abandon(up)
+        ex.group.failed(up.server, "response-timeout")
         self.refuse(ex, 504, "upstream", "response-timeout", by="upstream")
 
     # the client, while its request is worked on

@@ -22,6 +22,7 @@ from shieldproxy.net.lobby import Lobby
 from shieldproxy.net.pipe import Pipe
 from shieldproxy.net.pool import Group
 from shieldproxy.net.record import Downstream, Record, Upstream
+from shieldproxy.net.several import group_of
 from shieldproxy.net.spool import Store
 from shieldproxy.proxy.manners import repaired
 from shieldproxy.proxy.state import Exchange
@@ -58,7 +59,7 @@ class House:
         self.routes = RouteTable(plan.routes)
         self.nowhere = Group(UpstreamSpec("", ()), lobby)
         """Of exchanges that have no route (yet): nobody is in its line."""
-        self.groups = {name: Group(spec, lobby) for name, spec in plan.upstreams.items()}
+        self.groups = {name: group_of(spec, lobby, journal.warn) for name, spec in plan.upstreams.items()}
         self.closer = closer
         self.store = store
         self.nursery: trio.Nursery
@@ -168,7 +169,12 @@ class House:
             "turns": self.lobby.turns,
             "spool": self.store.snapshot(),
             "pool": {
-                name: {"dropped_idle": group.dropped_idle, "surplus": group.surplus}
+                name: {
+                    "dropped_idle": group.dropped_idle,
+                    "surplus": group.surplus,
+                    "ejections": group.ejections,
+                    "returns": group.returns,
+                }
                 for name, group in self.groups.items()
             },
             "repairs": {

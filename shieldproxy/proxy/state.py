@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from shieldproxy.core.head import RequestHead, ResponseHead
 from shieldproxy.core.policy import Policy, Verdict
+from shieldproxy.core.retry import IDEMPOTENT
 from shieldproxy.core.routes import Route
 from shieldproxy.net.bell import Bell
 from shieldproxy.net.pool import Group
@@ -113,6 +114,11 @@ class Exchange:
         self.bell: Bell | None = None
         self.grant: Callable[[Any, Any], None]
 
+    @property
+    def once(self) -> bool:
+        """Whether its request may be sent only once: it must not be run twice, or is gone when sent."""
+        return not (self.whole and (self.route.retry_unsafe or self.head.method in IDEMPOTENT))
+
     def promoted(self, bell: Bell, grant: Callable[[Any, Any], None], to_up: Bytes, to_down: Bytes) -> None:
         """Make it a task's: from here on its records' events ring the bell."""
         self.lane = "task"
@@ -159,7 +165,12 @@ class Ended(Exception):
 
 
 class UpstreamClosed(Ended):
-    """The upstream closed before a byte of its response."""
+    """The upstream closed before a byte of its response.
+
+    `unrun`: as far as its kernel told, when it had had no byte of the request.
+    """
+
+    unrun = False
 
 
 def phase_of(ex: Exchange, *, whole: bool) -> str:

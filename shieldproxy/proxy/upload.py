@@ -27,6 +27,8 @@ class Upload:
         """The upstream takes no more."""
         self.refused = False
         """The upstream's final answer is no success, and came before the body was whole."""
+        self.unsent = isinstance(ex.to_up, bytes) and len(ex.to_up) > 0
+        """Nothing of the request has gone to this connection."""
         self._discarded = 0
         length, limit = ex.head.length, ex.policy.limits.body
         self._body: ChunkedReader | None = None
@@ -79,6 +81,7 @@ class Upload:
             self._break_up()
             return True
         self._pace.upstream = self._lobby.now
+        self.unsent = False
         if count < len(data):
             ex.to_up = memoryview(data)[count:]
             return True

@@ -26,8 +26,10 @@ def test_connections_are_reused_by_all_clients(wire: Wire) -> None:
     assert len(wire.upstream.links) == 1
 
 
-def test_connections_are_reused_after_bodies(wire: Wire) -> None:
-    client = wire.client()
+def test_connections_are_reused_after_bodies(
+    make_proxy: MakeProxy, upstream: Upstream, connect: Connect
+) -> None:
+    client = connect(make_proxy(upstream))
     for number in range(5):
         client.ask(request(f"/{number}", method="POST", body=b"x" * 100_000))
         chunk = (
@@ -35,7 +37,7 @@ def test_connections_are_reused_after_bodies(wire: Wire) -> None:
             + b"1\r\nx\r\n0\r\n\r\n"
         )
         client.ask(chunk)
-    assert len(wire.upstream.links) == 1
+    assert len(upstream.links) == 1
 
 
 def test_no_client_waits_while_there_is_room(

@@ -7,9 +7,9 @@ from typing import Any, cast
 from shieldproxy.core.address import Address
 from shieldproxy.core.upstreams import UpstreamSpec
 from shieldproxy.net.lobby import Lobby
-from shieldproxy.net.pool import Group
 from shieldproxy.net.record import IN, Downstream, Upstream
 from shieldproxy.net.server import Grant, Server
+from shieldproxy.net.several import group_of
 
 
 class Wire:
@@ -39,6 +39,14 @@ class Wire:
         self.queued -= count
         return count
 
+    def recv(self, _most: int, _flags: int = 0) -> bytes:
+        if self.fin:
+            return b""
+        raise BlockingIOError
+
+    def getsockopt(self, *_: object) -> bytes:
+        raise OSError("not TCP")
+
     def close(self) -> None:
         self.calls.append("close")
 
@@ -55,6 +63,9 @@ class Still:
 
     def told(self, record: Upstream) -> int:
         return dict(self.batch).get(record.fd, 0)
+
+    def clock(self) -> float:
+        return self.now
 
     def arm(self, record: Upstream, due: float) -> None:
         record.due = due
@@ -78,8 +89,10 @@ class Still:
 class Ticket:
     """Somebody in line."""
 
-    def __init__(self) -> None:
+    def __init__(self, client: str = "192.0.2.1", *, once: bool = False) -> None:
         self.rec = cast(Downstream, None)
+        self.client = client
+        self.once = once
         self.granted: list[Grant] = []
         self.grant: Callable[[Any, Grant], None] = lambda _, granted: self.granted.append(granted)
 
@@ -91,7 +104,8 @@ class Pool:
         addresses = tuple(Address("127.0.0.1", 9000 + number, "") for number in range(servers))
         self.lobby = Still()
         made = UpstreamSpec("legacy", addresses, most, pool_idle=30.0, **spec)
-        self.group = Group(made, cast(Lobby, self.lobby))
+        self.said: list[str] = []
+        self.group = group_of(made, cast(Lobby, self.lobby), self.said.append)
         self.numbers = 10
 
     def connect(self, place: Grant | None) -> Upstream:
@@ -105,7 +119,7 @@ class Pool:
 
     def lease(self) -> Upstream:
         """An idle connection, or a fresh one."""
-        up = self.group.take()
+        up = self.group.take(Ticket())
         return up if up is not None else self.got(self.group.enter(Ticket()))
 
     def got(self, granted: Grant | None) -> Upstream:

@@ -9,7 +9,7 @@ import trio
 
 from shieldproxy.net.record import FIN, IN, OUT
 from shieldproxy.proxy import crew as crew_module
-from shieldproxy.proxy import exchange
+from shieldproxy.proxy import lease
 from shieldproxy.proxy.crew import Crew
 from shieldproxy.proxy.house import House
 from shieldproxy.run.logs import Journal
@@ -112,9 +112,9 @@ def test_an_event_that_says_nothing_new_wakes_nobody() -> None:
         latch = OUT
 
     record = Record()
-    exchange.on_event(record, OUT)
+    lease.on_event(record, OUT)
     assert (record.exchange.bell.rung, record.latch) == (0, OUT)
-    exchange.on_event(record, IN | OUT)
+    lease.on_event(record, IN | OUT)
     assert (record.exchange.bell.rung, record.latch) == (1, IN | OUT)
-    exchange.on_event(record, IN | OUT | FIN)
+    lease.on_event(record, IN | OUT | FIN)
     assert record.exchange.bell.rung == 2

@@ -16,6 +16,7 @@ from shieldproxy.core.closing import State
 from shieldproxy.net.lobby import Lobby
 from shieldproxy.net.record import Record
 from shieldproxy.proxy import exchange as exchange_module
+from shieldproxy.proxy import lease as lease_module
 from shieldproxy.proxy.admission import house_clients
 from shieldproxy.proxy.relay import Relay
 from tests.kit.upstream import Upstream
@@ -102,7 +103,7 @@ async def test_a_defect_in_the_lease_ends_one_client(
     server: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running(plan(server, tmp_path, express=False)) as house:
-        break_for(monkeypatch, exchange_module, "connect", lambda *_: house.worker.house.active > 1)
+        break_for(monkeypatch, lease_module, "connect", lambda *_: house.worker.house.active > 1)
         beside, victim = house.connect(BAD), house.connect(BAD)
         await trio.sleep(0.05)
         for sock in (beside, victim):
