@@ -119,6 +119,19 @@ def test_misuse_is_exit_2_on_stderr(arguments: list[str], said: str) -> None:
     assert said in result.stderr
 
 
+def test_check_tells_weights_and_backups(folder: Path) -> None:
+    (folder / "two.toml").write_text(
+        """
+        [upstream.x]
+        servers = ["a:1", { address = "b:2", weight = 3 }, { address = "c:3", backup = true }]
+        [[route]]
+        upstream = "x"
+        """
+    )
+    lines = call("check", "two.toml").stdout.splitlines()
+    assert "  upstream   x: a:1, b:2 (weight 3), c:3 (backup), 32 connections each" in lines
+
+
 @pytest.mark.usefixtures("folder")
 def test_check_of_a_good_file_sums_it_up() -> None:
     result = call("check", "rules.toml")

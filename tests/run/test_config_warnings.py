@@ -17,6 +17,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
 
 
 TWO = "['127.0.0.1:9000', '127.0.0.1:9001']"
+BACKED = "['a:1', { address = 'b:1', backup = true }, { address = 'c:1', backup = true }]"
 
 UPSTREAM = [
     ("servers = [{ address = 'a:1', weight = 3 }]", "servers: the only server has a weight, which"),
@@ -59,8 +60,7 @@ def test_of_an_upstream(write: Write, lines: str, told: str) -> None:
         "servers = ['a:1', { address = 'b:1', weight = 3 }]\nbalance = 'client_hash'\nresolve = '1m'",
         "servers = ['unix:/s', '127.0.0.1:1']\nsource = '127.0.0.7'",
         f"servers = {TWO}\nkeep_alive = false\nmax_requests = 'off'\nretries = 0\nretry_budget = 0.3",
-        "servers = ['a:1', { address = 'b:1', backup = true }, { address = 'c:1', backup = true }]\n"
-        "balance = 'round_robin'",
+        f"servers = {BACKED}\nbalance = 'round_robin'",
         f"servers = {TWO}\nqueue_length = 'off'\nqueue_timeout = 'off'\nmax_fails = 'off'",
         f"servers = {TWO}\nhttp_version = '1.0'\nkeep_alive = false",
     ],
