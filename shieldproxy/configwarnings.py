@@ -92,6 +92,10 @@ def _servers(table: UpstreamTable, spec: UpstreamSpec) -> Iterator[tuple[str, st
         yield "servers", "the weight of a backup changes nothing"
     if len(main) == 1 and len(spec.backup) < 2 and _changed(table, "balance"):
         yield "balance", f"{NEVER}there is one server"
+    if len(addresses) == 1:
+        for key in ("max_fails", "fail_window", "eject", "eject_max", "health"):
+            if _changed(table, key):
+                yield key, f"{NEVER}there is one server, which is asked in any case"
     if _changed(table, "resolve") and not any(address.is_name for address in addresses):
         yield "resolve", f"{NEVER}no server is set by name"
     if spec.source is not None and all(address.is_unix for address in addresses):
@@ -100,16 +104,17 @@ def _servers(table: UpstreamTable, spec: UpstreamSpec) -> Iterator[tuple[str, st
 
 def _without(table: UpstreamTable, spec: UpstreamSpec) -> Iterator[tuple[str, str]]:
     """What another key of the same table leaves without effect."""
+    several = len(table.servers) > 1
     for off, told, others in (
         (not spec.keep_alive, "keep_alive is false", ("pool_idle", "max_requests")),
-        (spec.max_fails == maxsize, "max_fails is off", ("fail_window", "eject", "eject_max")),
+        (spec.max_fails == maxsize and several, "max_fails is off", ("fail_window", "eject", "eject_max")),
         (not spec.queue_length, "queue_length is 0", ("queue_order", "queue_timeout")),
     ):
         if off:
             yield from ((key, f"{NEVER}{told}") for key in others if _changed(table, key))
     if not spec.retry_budget and _changed(table, "retries"):
         yield "retries", "as retry_budget is 0, only what no server has had is sent again"
-    if spec.health is not None and spec.health.timeout > spec.health.interval:
+    if several and spec.health is not None and spec.health.timeout > spec.health.interval:
         timeout, interval = (units.show_seconds(t) for t in (spec.health.timeout, spec.health.interval))
         yield "health", f"its timeout ({timeout}) is above its interval ({interval})"
 

@@ -37,13 +37,18 @@ UPSTREAM = [
     ),
     ("keep_alive = false\nmax_requests = 5", "max_requests: never acts: keep_alive is false"),
     ("keep_alive = false\npool_idle = '5s'", "pool_idle: never acts: keep_alive is false"),
-    ("max_fails = 'off'\neject = '1s'", "eject: never acts: max_fails is off"),
+    (f"servers = {TWO}\nmax_fails = 'off'\neject = '1s'", "eject: never acts: max_fails is off"),
+    ("max_fails = 1", "max_fails: never acts: there is one server, which is asked in any case"),
+    ("health = { path = '/up' }", "health: never acts: there is one server, which is asked in any case"),
     (
         "retries = 2\nretry_budget = 0",
         "retries: as retry_budget is 0, only what no server has had is sent again",
     ),
     ("queue_length = 0\nqueue_order = 'fifo'", "queue_order: never acts: queue_length is 0"),
-    ("health = { interval = '1s' }", "health: its timeout (2s) is above its interval (1s)"),
+    (
+        f"servers = {TWO}\nhealth = {{ interval = '1s' }}",
+        "health: its timeout (2s) is above its interval (1s)",
+    ),
 ]
 
 
