@@ -108,44 +108,47 @@ class Spool(Filing):
             most: no more bytes than these.
 
         Returns:
-            How many; 0 at its end.
+            How many; 0 at its end. Fewer than both `most` and 64 KiB: there are no more now.
 
         Raises:
             BlockingIOError: there is nothing now.
             OSError: the connection is broken.
         """
-        if self._pipe is None and self._worth_a_pipe(most):
+        if self._pipe is None and self._worth_a_pipe(sock, most):
             self._borrow()
-        pipe = self._pipe
-        if pipe is not None and self._job is None and self._pipe_is_last():
-            try:
-                count = pipe.take(sock.fileno(), most)
-            except BlockingIOError:
-                if not self._piped or pipe.has_room():
-                    raise
-            else:
-                pipe.touched = self._store.lobby.now
-                self._piped += count
-                self.size += count
+        count = 0
+        if self._pipe is not None and self._job is None and self._pipe_is_last():
+            self._pipe.touched = self._store.lobby.now
+            count, is_full = self._pipe.take(sock, most, empty=not self._piped)
+            self._piped += count
+            self.size += count
+            if not is_full:
                 return count
-        data = sock.recv(min(most, CHUNK))
+        try:
+            data = sock.recv(min(most - count, CHUNK))
+        except BlockingIOError:
+            if count:
+                return count
+            raise
         if data:
             self.put(data)
-        return len(data)
+        return count + len(data)
 
     # the pipe
 
-    def _worth_a_pipe(self, most: int) -> bool:
+    def _worth_a_pipe(self, sock: socket.socket, most: int) -> bool:
         """Whether what comes is more than memory takes, comes fast, and nothing of it is on the file."""
         size, memory = self.size, self._memory
-        if self._job is not None or self._rested or not self._store.disk.on or size < memory // 2:
+        if self._job is not None or self._rested or not self._store.disk.on:
             return False
         if self._keep:
             if self._booked or not 0 <= self._announced - size <= pipes.SIZE or self._announced <= memory:
                 return False
         elif self.size - len(self._tail) > self._at or len(self._tail) + most <= memory:
             return False
-        return size >= FAST * (self._store.lobby.now - self._born)
+        if size < FAST * (self._store.lobby.now - self._born):
+            return False
+        return size >= memory // 2 or pipes.waiting(sock) >= memory // 2
 
     def _borrow(self) -> None:
         """Ask for a pipe; what is in memory goes before what it will hold."""

@@ -24,22 +24,41 @@ MANY: Final = 1000
 
 
 class Gate:
-    """Counts the clients of one worker and keeps them within max_connections."""
+    """Counts the clients of one worker and keeps them within max_connections.
 
-    def __init__(self, house: House, clients: Clients, express: Express, most: int, reserve: int) -> None:
+    Args:
+        house: the worker's.
+        clients: take in who is let in.
+        express: refuses who is not.
+        most: so many clients are held.
+        reserve: so many more may be refused at a time.
+        shared: descriptors for the files of spools and for those clients together.
+    """
+
+    def __init__(
+        self, house: House, clients: Clients, express: Express, most: int, reserve: int, shared: int
+    ) -> None:
         self._house = house
         self._clients = clients
         self._express = express
         self._most = most
         self._reserve = reserve
+        self._shared = shared
         self._candidates: list[tuple[int, float, Downstream]] = []
         self._scanned = -1.0
+        house.store.disk.room = self.has_room
+
+    def has_room(self) -> bool:
+        """Whether there is a descriptor for one more file of a spool; if need be in a client's place."""
+        house = self._house
+        return house.held + house.store.files < self._shared or self._evict(for_file=True)
 
     def welcome(self, sock: socket.socket, peer: str, port: int, door: Door) -> None:
         """Take a client in, if need be in the place of another."""
         house = self._house
-        refuse = house.held >= self._most and not self._evict()
-        if refuse and house.held >= self._most + self._reserve:
+        beyond = max(house.held - self._most, house.held + house.store.files - self._shared)
+        refuse = beyond >= 0 and not self._evict()
+        if refuse and beyond >= self._reserve:
             house.counts["turned_away"] += 1
             sock.close()
             return
@@ -50,8 +69,8 @@ class Gate:
             house.counts["refused_full"] += 1
             house.lobby.guard(rec, lambda: self._express.fault(rec, 503, "connection-limit"))
 
-    def _evict(self) -> bool:
-        """Free one place; False if nobody can be asked to leave."""
+    def _evict(self, *, for_file: bool = False) -> bool:
+        """Free one place; False if nobody can be asked to leave; for a file, only those who wait can."""
         house = self._house
         now = house.lobby.now
         fresh = now < self._scanned + SCAN_EVERY
@@ -61,6 +80,8 @@ class Gate:
             self._scan(now)
         while self._candidates:
             place, since, rec = self._candidates.pop()
+            if for_file and rec.exchange is not None:
+                continue
             if rec.fd >= 0 and rec.since == since and self._rank(rec, now) <= place and not _owes(rec):
                 if rec.phase == "idle" and has_input(rec):
                     continue  # its next request has come

@@ -201,10 +201,10 @@ class Collect:
     def _put(self, ex: Exchange, intake: Intake, data: bytes) -> None:
         spool, held = ex.spool, intake.held
         if spool is None:
-            if len(held) + len(data) <= self._memory:
+            rec, length = ex.rec, ex.head.length
+            if length <= self._memory and len(held) + len(data) <= self._memory:
                 held += data
                 return
-            rec, length = ex.rec, ex.head.length
             ex.spool = spool = self._house.store.request(partial(self._wake, rec), length)
             intake.held = bytearray()
             if held:

@@ -12,7 +12,7 @@ import signal
 import socket
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import trio
 
@@ -21,6 +21,7 @@ from shieldproxy.net.downstream import Clients
 from shieldproxy.net.linger import Closer
 from shieldproxy.net.listener import BindFailed, Listener, bind
 from shieldproxy.net.lobby import Lobby
+from shieldproxy.net.pipes import MOST
 from shieldproxy.net.record import Downstream
 from shieldproxy.net.source import source_fault
 from shieldproxy.net.spool import Store
@@ -30,7 +31,10 @@ from shieldproxy.proxy.house import House
 from shieldproxy.run.logs import Journal
 from shieldproxy.run.sink import Sink
 
-OWN_DESCRIPTORS: Final = 64
+OWN_DESCRIPTORS: Final = 64 + 2 * MOST
+"""Logs, listeners and the like, and both ends of the pipes that spools are lent."""
+FILES: Final = 4
+"""Spools' files have this part of the descriptors at most."""
 KERNEL_CLOSES: Final = 8
 DRAIN_LOOK: Final = 0.05
 Ready = Callable[[list[str]], None]
@@ -57,7 +61,7 @@ def main(plan: Plan, ready: Ready | None = None) -> int:
     fault = source_fault(plan.upstreams.values())
     if fault:
         raise StartFailed(fault)
-    most, reserve, descriptors = _room(plan, journal)
+    room = _room(plan, journal)
     sockets: list[socket.socket] = []
     try:
         sockets.extend(bind(address) for address in plan.listen)
@@ -65,7 +69,7 @@ def main(plan: Plan, ready: Ready | None = None) -> int:
         for sock in sockets:
             sock.close()
         raise StartFailed(str(exc)) from exc
-    worker = Worker(plan, journal, sockets, most, reserve, descriptors)
+    worker = Worker(plan, journal, sockets, room)
     trio.run(worker.serve, ready)
     return 0
 
@@ -80,13 +84,23 @@ def _open_logs(plan: Plan) -> Journal:
     return Journal(sinks[0], sinks[1], plan.log_format, plan.level)
 
 
-def _room(plan: Plan, journal: Journal) -> tuple[int, int, int]:
-    """Raise the limit of descriptors and fit max_connections into it.
+class Room(NamedTuple):
+    """What the limit of descriptors leaves for whom; the limit itself may be a thousand million."""
 
-    Returns:
-        How many clients are held at most, how many more may be refused at a time, and how many descriptors
-        that comes to; the limit itself may be a thousand million in a container.
-    """
+    clients: int
+    """So many are held at most."""
+    reserve: int
+    """So many more may be refused at a time."""
+    shared: int
+    """Clients and spools' files together."""
+    files: int
+    """Of these: spools' files, at most."""
+    descriptors: int
+    """What all of it comes to."""
+
+
+def _room(plan: Plan, journal: Journal) -> Room:
+    """Raise the limit of descriptors and fit max_connections into it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard == resource.RLIM_INFINITY:
@@ -102,7 +116,8 @@ def _room(plan: Plan, journal: Journal) -> tuple[int, int, int]:
             f"{room} are used; raise RLIMIT_NOFILE for more",
         )
     most = min(plan.max_connections, room)
-    return most, reserve, min(hard, most + upstreams + OWN_DESCRIPTORS + reserve)
+    files = hard // FILES
+    return Room(most, reserve, room, files, min(hard, most + files + upstreams + OWN_DESCRIPTORS + reserve))
 
 
 def _left(house: House) -> str:
@@ -118,29 +133,25 @@ class Worker:
         plan: Plan,
         journal: Journal,
         sockets: list[socket.socket],
-        most: int,
-        reserve: int,
-        descriptors: int,
+        room: Room,
     ) -> None:
         self._plan = plan
         self._journal = journal
         self._sockets = sockets
-        self._most = most
-        self._reserve = reserve
-        self._descriptors = descriptors
+        self._room = room
         self._kernel_closes = 0
 
     async def serve(self, ready: Ready | None) -> None:
         """Serve until a drain is over."""
-        plan, journal = self._plan, self._journal
-        self.lobby = lobby = Lobby(trio.current_time, self._fault, self._descriptors)
+        plan, journal, room = self._plan, self._journal, self._room
+        self.lobby = lobby = Lobby(trio.current_time, self._fault, room.descriptors)
         closer = Closer(lobby, self._receipt, self._close_blocking)
-        store = Store(lobby, plan.buffers, journal.warn, self._descriptors // 4)
+        store = Store(lobby, plan.buffers, journal.warn, room.files)
         self.house = house = House(plan, lobby, journal, closer, store)
         express = Express(house)
         self.clients = clients = Clients(lobby, closer, house.rules.at_accept, express.begin, express.fault)
         house.go_on = clients.go_on
-        gate = Gate(house, clients, express, self._most, self._reserve)
+        gate = Gate(house, clients, express, room.clients, room.reserve, room.shared)
         listeners = [
             Listener(lobby, sock, str(address), gate.welcome, journal.warn)
             for sock, address in zip(self._sockets, plan.listen, strict=True)

@@ -37,7 +37,9 @@ def test_the_usual_upstream_has_none() -> None:
 
 
 def test_http_10() -> None:
-    lines = b"Host: a\r\nTE: trailers\r\nTrailer: X\r\nExpect: 100-continue\r\nContent-Length: 5\r\nUpgrade: x"
+    lines = (
+        b"Host: a\r\nTE: trailers\r\nTrailer: X\r\nExpect: 100-continue\r\nContent-Length: 5\r\nUpgrade: x"
+    )
     head = request(lines + b"\r\n", b"POST /a HTTP/1.1")
     assert manners(http_version="1.0").request_head(head, ROUTE, b"", 5) == (
         b"POST /a HTTP/1.0\r\nHost: a\r\nContent-Length: 5\r\nVia: 1.1 shieldproxy\r\n"

@@ -258,8 +258,8 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 spec = UpstreamSpec("u", (Address("127.0.0.1", 1, ""), Address("127.0.0.1", 2, "")), 20)
 plan = Plan((), (), {"u": spec}, max_connections=most, access="none", error=sys.argv[4])
 journal = worker._open_logs(plan)
-room, _, descriptors = worker._room(plan, journal)
-print(room, descriptors, *resource.getrlimit(resource.RLIMIT_NOFILE))
+room = worker._room(plan, journal)
+print(room.clients, room.descriptors, *resource.getrlimit(resource.RLIMIT_NOFILE))
 print(b"".join(journal.error._lines).decode())
 """
 

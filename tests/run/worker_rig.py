@@ -23,7 +23,7 @@ from shieldproxy.core.upstreams import UpstreamSpec
 from shieldproxy.net.listener import bind
 from shieldproxy.run import worker as worker_module
 from shieldproxy.run.sink import Sink
-from shieldproxy.run.worker import Worker
+from shieldproxy.run.worker import Room, Worker
 from tests.kit.upstream import Upstream
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -156,7 +156,7 @@ async def running(where: Plan) -> AsyncIterator[Running]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     journal = worker_module._open_logs(where)
     sockets = [bind(address) for address in where.listen]
-    worker = Worker(where, journal, sockets, where.max_connections, 256, 4096)
+    worker = Worker(where, journal, sockets, Room(where.max_connections, 256, 4096, 1024, 4096))
     made = Running(worker, where, sockets[0].getsockname())
     ready = trio.Event()
     with collector_kept():
