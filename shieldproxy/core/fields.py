@@ -50,6 +50,7 @@ MAX_FORWARDS: Final = 11
 VIA: Final = 12
 DATE: Final = 13
 LOOKALIKE: Final = 14  # content_length and the like: refused
+ACCEL: Final = 15  # X-Accel-Buffering: a word between a server and its proxy, dropped
 
 _HOP = dict.fromkeys((b"keep-alive", b"proxy-connection"), HOP)
 _REQUEST_NAMES: Final = {
@@ -77,6 +78,7 @@ _RESPONSE_NAMES: Final = {
     b"te": HOP,
     b"upgrade": UPGRADE,
     b"date": DATE,
+    b"x-accel-buffering": ACCEL,
     **_HOP,
 }
 

@@ -39,6 +39,8 @@ CONNECTION: Final = 8
 """Oddity: Connection says nothing where it should, or two things at once."""
 UPGRADE: Final = 16
 """Oddity: a 426 with its Upgrade."""
+STREAM: Final = 32
+"""Oddity: the server wants it not to be buffered (``X-Accel-Buffering: no``)."""
 
 NO_LENGTH: Final = frozenset((*range(100, 200), 204))
 """Statuses that have neither a body nor a Content-Length (RFC 9110 section 8.6)."""
@@ -80,7 +82,7 @@ class ResponseHead:
         self.named = NO_NAMES
         """Lower-case names that Connection gave; not in the lines, and to be kept out of trailers."""
         self.odd = DATELESS
-        """BARE_LF, FOLDS, DATELESS, CONNECTION, UPGRADE: what is not as it should be, or is to be seen to."""
+        """BARE_LF, FOLDS and those above: what is not as it should be, or is to be seen to."""
         self.block = b""
         """The head as it goes on in HTTP/1.1, up to its length, where that is known."""
         self.news = -1
@@ -90,6 +92,11 @@ class ResponseHead:
     def date(self) -> bool:
         """Whether it carries a Date."""
         return not self.odd & DATELESS
+
+    @property
+    def stream(self) -> bool:
+        """Whether the server wants it not to be buffered."""
+        return bool(self.odd & STREAM)
 
 
 def read_response(data: bytes, end: int, method: bytes, repair: Repair = USUAL) -> ResponseHead | Fault:
@@ -196,6 +203,8 @@ def _build(head: ResponseHead, method: bytes, repair: Repair) -> ResponseHead | 
         elif kind == fields.UPGRADE and head.status == 426:  # the one that says what to do: RFC 9110 15.5.22
             head.odd |= UPGRADE
             kept.append(line)
+        elif kind == fields.ACCEL and value.lower() == b"no":
+            head.odd |= STREAM
     head.lines = kept
     options = NO_OPTIONS
     if connection is not None or head.minor == 0:

@@ -9,7 +9,7 @@ from typing import Final
 import trio
 
 from shieldproxy.net.bell import Bell
-from shieldproxy.proxy import ends, exchange
+from shieldproxy.proxy import exchange
 from shieldproxy.proxy.house import House
 from shieldproxy.proxy.state import Exchange
 
@@ -25,7 +25,7 @@ class Hand:
     def __init__(self, bell: Bell, parked: "list[Hand]") -> None:
         self._parked = parked
         self.bell = bell
-        self.job: tuple[Exchange, ends.Ending | None] | None = None
+        self.job: Exchange | None = None
         self.task: trio.lowlevel.Task | None = None
         """While it is parked."""
 
@@ -47,9 +47,9 @@ class Crew:
         """Return a hand that has nothing to do; `serve` is to be called for it at once."""
         return self._parked.pop() if self._parked else Hand(Bell(self._house.lobby), self._parked)
 
-    def serve(self, hand: Hand, ex: Exchange, ending: ends.Ending | None) -> None:
+    def serve(self, hand: Hand, ex: Exchange) -> None:
         """Have a promoted exchange served; its task runs when the caller's is done for now."""
-        hand.job = ex, ending
+        hand.job = ex
         task, hand.task = hand.task, None
         if task is None:
             self._house.nursery.start_soon(self._work, hand, name=exchange.NAME)
@@ -60,9 +60,9 @@ class Crew:
         while (job := hand.job) is not None:
             hand.job = None
             try:
-                await exchange.serve(self._house, *job)
+                await exchange.serve(self._house, job)
             except Exception as exc:  # noqa: BLE001 - a defect in how it ends: this client's, not the worker's
-                self._house.fault(job[0].rec, exc)
+                self._house.fault(job.rec, exc)
             del job  # nothing of an exchange outlives it
             if len(self._parked) < KEPT:
                 hand.task = trio.lowlevel.current_task()

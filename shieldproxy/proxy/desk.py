@@ -17,6 +17,7 @@ from shieldproxy.proxy.answer import may_keep, options, refusal
 from shieldproxy.proxy.crew import Crew
 from shieldproxy.proxy.house import House
 from shieldproxy.proxy.identity import new_id
+from shieldproxy.proxy.sender import Sender
 from shieldproxy.proxy.state import Bytes, Exchange
 
 NEVER: Final = float("inf")
@@ -30,6 +31,7 @@ class Desk:
         self._house = house
         self._lobby = house.lobby
         self._crew = Crew(house)
+        house.send_rest = Sender(house).take
         self._on_busy = self.on_busy
         self._usual_agent = house.plan.base.limits.user_agent
 
@@ -158,7 +160,7 @@ class Desk:
         self._send_own(ex, out, ends.refused(by, phase, reason))
 
     def _send_own(self, ex: Exchange, out: bytes, ending: ends.Ending) -> None:
-        rec = ex.rec
+        house, rec = self._house, ex.rec
         try:
             count = rec.sock.send(out)
         except BlockingIOError:
@@ -168,9 +170,10 @@ class Desk:
             rec.latch |= ERROR
         ex.bytes_out += count
         if count < len(out):
-            self.promote(ex, "slow-reader", to_down=memoryview(out)[count:], ending=ending)
+            ex.to_down = memoryview(out)[count:]
+            house.send_rest(ex, ending)
             return
-        ends.finish(self._house, ex, ending)
+        ends.finish(house, ex, ending)
 
     def promote(
         self,
@@ -179,7 +182,6 @@ class Desk:
         *,
         to_up: Bytes = b"",
         to_down: Bytes = b"",
-        ending: ends.Ending | None = None,
     ) -> None:
         """Hand an exchange over to a task of its own."""
         house, rec = self._house, ex.rec
@@ -194,4 +196,4 @@ class Desk:
             up.latch |= IN | OUT
             up.on_event = lease.on_event
             up.due = NEVER
-        self._crew.serve(hand, ex, ending)
+        self._crew.serve(hand, ex)

@@ -8,21 +8,21 @@ that cannot be finished raises `Ended`.
 from typing import Final
 
 from shieldproxy.core.body import BodyFault, ChunkedReader, chunk, last_chunk
+from shieldproxy.core.buffering import streams
 from shieldproxy.core.fields import Fault
 from shieldproxy.core.forward import interim_head
 from shieldproxy.core.head import CHUNKED, UNTIL_CLOSE
 from shieldproxy.net.lobby import CHUNK
-from shieldproxy.net.record import ENDS, IN, OUT
+from shieldproxy.net.record import ENDS, IN
 from shieldproxy.net.tcpinfo import unheard
 from shieldproxy.proxy.answer import FITS, compose, forwards_interim, note_short, parse
 from shieldproxy.proxy.attend import Rest
 from shieldproxy.proxy.house import House
 from shieldproxy.proxy.manners import is_surplus
-from shieldproxy.proxy.state import MOST, Ended, Exchange, Pace, UpstreamClosed, phase_of
+from shieldproxy.proxy.outlet import Outlet
+from shieldproxy.proxy.state import MOST, Ended, Exchange, Pace, UpstreamClosed
 from shieldproxy.proxy.upload import Upload
 
-KEEPS_UP: Final = 0.1
-"""Seconds within which a client that keeps up takes more; what it leaves of a large read is held so long."""
 INTERIMS: Final = 64
 INTERIM_BYTES: Final = 64 * 1024
 
@@ -37,10 +37,9 @@ class Download:
         self._head = ex.head
         self._upload = upload
         self._pace = pace
+        self.outlet = Outlet(house, ex, pace)
         self.done = False
         """Whether all of it has come from the upstream."""
-        self._slow = False
-        """The client has not kept up: what is read ahead for it is little."""
         self._closed = False
         self._left = 0
         """Bytes of the body still to come (by length)."""
@@ -57,13 +56,18 @@ class Download:
     def step(self) -> bool:
         """Move what can be moved now; False if nothing more can."""
         ex = self._ex
-        if ex.to_down:
-            return self._send_down()
+        outlet = self.outlet
+        if ex.to_down or ex.out is not None:
+            if outlet.send():
+                return True
+            if outlet.blocked():
+                return False
         up = ex.up
         if up is None or not up.latch & IN:
             return False
+        outlet.spool()
         if ex.resp is not None and self._chunks is None and self._left > 0:
-            return self._pass_response()
+            return self._pass_response() if ex.out is None else self._keep_response()
         try:
             data = up.sock.recv(CHUNK)
         except BlockingIOError:
@@ -82,32 +86,34 @@ class Download:
         self.take(data)
         if ex.resp is not None or ex.interims == interims:  # an interim response is no progress
             self._pace.upstream = self._lobby.now
-        return self._send_down() if ex.to_down else True
-
-    def _send_down(self) -> bool:
-        ex = self._ex
-        rec = ex.rec
-        if not rec.latch & OUT:
-            return False
-        try:
-            count = rec.sock.send(ex.to_down)
-        except BlockingIOError:
-            rec.latch &= ~OUT
-            return False
-        except OSError as exc:
-            raise Ended("client", phase_of(ex, whole=self._upload.whole), "reset", 499) from exc
-        ex.bytes_out += count
-        ex.to_down = memoryview(ex.to_down)[count:]
-        if ex.to_down or ex.resp is not None:
-            ex.begun = True
-        else:
-            ex.to_down = b""  # interim responses, whole: a status can still follow
-        now = self._lobby.now
-        self._slow = now > self._pace.client_out + KEEPS_UP
-        self._pace.client_out = self._pace.client_in = now
-        if ex.resp is not None:
-            self._pace.upstream = now  # it has not been asked for more while the client was waited for
+        if ex.to_down:
+            outlet.send()
         return True
+
+    def _keep_response(self) -> bool:
+        """A body by length, behind what the client has yet to take."""
+        ex = self._ex
+        up = ex.up
+        assert up is not None  # noqa: S101 - `step` has looked
+        try:
+            count = ex.out.fill(up.sock, min(MOST, self._left))
+        except BlockingIOError:
+            up.latch &= ~IN
+            return False
+        except OSError:
+            count = 0
+        self._came(count)
+        return True
+
+    def _came(self, count: int) -> None:
+        """So much of a body by length has come; 0: its upstream has ended."""
+        if count == 0:
+            self._upstream_ended("truncated")
+            return
+        self._left -= count
+        self._pace.upstream = self._lobby.now
+        if self._left == 0:
+            self._upstream_done(surplus=False)
 
     def _pass_response(self) -> bool:
         """A body by length: through the pipe, and into the client's socket in the same step."""
@@ -115,29 +121,26 @@ class Download:
         rec, up, pipe = ex.rec, ex.up, self._house.pipe
         assert up is not None  # noqa: S101 - `step` has looked
         try:
-            count = pipe.fill(up.fd, min(CHUNK if self._slow else MOST, self._left))
+            count = pipe.fill(up.fd, min(CHUNK if self.outlet.slow else MOST, self._left))
         except BlockingIOError:
             up.latch &= ~IN
             return False
         except OSError:
             count = 0
         if count == 0:
-            self._upstream_ended("truncated")
+            self._came(0)
             return True
-        self._left -= count
-        self._pace.upstream = self._lobby.now
         try:
             sent = pipe.empty(rec.fd, count)
         except OSError as exc:
             raise Ended("client", "relay", "reset", 499) from exc
         if sent:
             ex.bytes_out += sent
-            self._pace.client_out = self._pace.client_in = self._lobby.now
-        self._slow = self._slow and sent < count
+            self._pace.client_in = self._lobby.now
+        self.outlet.slow = self.outlet.slow and sent < count
         if sent < count:  # full, perhaps: the next send says; a signal cuts a splice short too
             ex.to_down = pipe.rest(count - sent)
-        if self._left == 0:
-            self._upstream_done(surplus=False)
+        self._came(count)
         return True
 
     def take(self, data: bytes) -> None:
@@ -153,11 +156,15 @@ class Download:
             if isinstance(parsed, Fault):
                 raise Ended("upstream", "upstream", parsed.reason, 502, parsed.detail)
             resp, start = parsed
-            if 0 <= resp.length <= FITS and len(data) - start < resp.length:
+            stream = resp.status >= 200 and streams(
+                ex.policy.buffer_response, ex.route.buffer_response, resp.stream, resp.lines
+            )
+            if not stream and 0 <= resp.length <= FITS and len(data) - start < resp.length:
                 ex.from_up = data  # collected, as in the express lane: a truncated one is a clean 502
                 return
             if resp.status >= 200:
                 ex.resp = resp
+                self.outlet.stream = stream
                 self._upload.refused = resp.status >= 300 and not self._upload.sent
                 out = compose(self._house, ex, head, resp, whole=self._upload.whole)
                 if resp.length >= 0:
@@ -201,7 +208,7 @@ class Download:
             if self._chunks.done:
                 if ex.framing == CHUNKED:
                     trailers = self._chunks.trailers if self._head.trailers else ()  # RFC 9110 section 10.1.4
-                    ex.to_down = bytes(ex.to_down) + last_chunk(trailers, resp.named)
+                    self.outlet.give(last_chunk(trailers, resp.named))
                 rest = self._chunks.rest
                 self._upstream_done(surplus=bool(rest) and is_surplus(ex, rest))
         else:
@@ -211,7 +218,7 @@ class Download:
         ex = self._ex
         if ex.framing == CHUNKED:
             pieces = [chunk(piece) for piece in pieces]
-        ex.to_down = b"".join([bytes(ex.to_down), *pieces])
+        self.outlet.give(*pieces)
 
     def _upstream_ended(self, how: str) -> None:
         """Its FIN or reset: the end of a close-delimited body, or a truncation."""
@@ -228,7 +235,7 @@ class Download:
         if resp.length != UNTIL_CLOSE or how != "closed":
             raise Ended("upstream", "relay", "upstream-truncated", 502)
         if ex.framing == CHUNKED:
-            ex.to_down = bytes(ex.to_down) + last_chunk()
+            self.outlet.give(last_chunk())
         self._closed = True
         self._upstream_done(surplus=False)
 

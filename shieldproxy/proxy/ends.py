@@ -24,6 +24,8 @@ class Ending:
     reason: str
 
 
+SLOW: Final = frozenset({"vanished", "send-idle", "send-rate"})
+"""Ends by a client that did not take what there was for it; its connection's receipt has the phase "send"."""
 SERVED: Final = Ending("served", "upstream", "relay", "done")
 
 
@@ -78,6 +80,9 @@ def give_up(house: House, ex: Exchange, exc: Ended) -> None:
         event = Event.PEER_RESET
     else:
         event = {"vanished": Event.VANISHED, "send-idle": Event.STALLED}.get(exc.reason, Event.TRUNCATED)
+    phase = "send" if exc.reason in SLOW else rec.phase
+    rec.stage = ""
+    ex.shut()
     outcome = "failed" if exc.by == "upstream" else "aborted"
     house.conclude(ex, outcome, exc.by, exc.phase, exc.reason)
-    house.closer.leave(rec, event, exc.by, "exchange", exc.reason)
+    house.closer.leave(rec, event, exc.by, phase, exc.reason)

@@ -22,26 +22,28 @@ RETRY_AFTER: Final = 5
 """Seconds, in a 503 that is for no upstream's line."""
 
 
-async def serve(house: House, ex: Exchange, ending: Ending | None = None) -> None:
+async def serve(house: House, ex: Exchange) -> None:
     """Serve one promoted exchange to its end.
 
     Args:
         house: the worker's.
         ex: from the express lane, with all that was read and written so far.
-        ending: known already if only bytes for the client are left.
     """
     house.lobby.tick()
     try:
-        if ending is None:
-            ending = await _answer(house, ex)
-        if ex.to_down:
-            await Relay(house, ex).flush()
-        finish(house, ex, ending)
+        ending = await _answer(house, ex)
+        if ex.to_down or ex.out is not None:
+            house.send_rest(ex, ending)  # whoever reads slowly does so without a task
+        else:
+            finish(house, ex, ending)
     except Ended as exc:
         if ex.rec.latch & GONE:
             leave_upstream(house, ex, ex.to_up, exc.rest, whole=exc.whole)
         _let_go(ex)
-        give_up(house, ex, exc)
+        if exc.by == "upstream" and (ex.to_down or ex.out is not None):
+            house.send_rest(ex, exc)
+        else:
+            give_up(house, ex, exc)
     except BaseException as exc:
         _let_go(ex)
         if not isinstance(exc, Exception):
@@ -68,6 +70,7 @@ async def _answer(house: House, ex: Exchange) -> Ending:
         if exc.status < 400 or exc.status == 499 or ex.begun or ex.rec.latch & GONE:
             raise
         _let_go(ex)  # now, and not when the client has read: nobody waits for a slow one's place
+        ex.shut()
         ex.resp, ex.head_out = None, 0
         ex.keep = ex.whole and may_keep(house, ex)
         ex.to_down = refusal(

@@ -11,6 +11,7 @@ The lobby calls it: `begin` with a whole head, the others as `on_event` and `on_
 
 from typing import Any
 
+from shieldproxy.core.buffering import streams
 from shieldproxy.core.fields import Fault
 from shieldproxy.core.head import RequestHead, read_request
 from shieldproxy.core.manners import Unsendable
@@ -201,6 +202,10 @@ class Express(Desk):
             self.promote(ex, "interim" if resp.status < 200 else "length" if length < 0 else "large")
             return
         if have < length:
+            if streams(ex.policy.buffer_response, ex.route.buffer_response, resp.stream, resp.lines):
+                ex.from_up = data
+                self.promote(ex, "stream")
+                return
             self._wait_for_more(ex, up, data, more)
             return
         surplus = have > length and is_surplus(ex, data[start + length :])
@@ -245,7 +250,8 @@ class Express(Desk):
                 return
             ex.bytes_out += count
             ex.resp = resp
-            self.promote(ex, "slow-reader", to_down=memoryview(out)[count:], ending=ends.SERVED)
+            ex.to_down = memoryview(out)[count:]
+            self._house.send_rest(ex, ends.SERVED)
             return
         ex.bytes_out += count
         house, rec = self._house, ex.rec

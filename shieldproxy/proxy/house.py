@@ -75,6 +75,8 @@ class House:
         """Shared by all tasks: filled and emptied between two awaits."""
         self.go_on: Callable[[Downstream], None]
         """Takes a client's connection back after an exchange (net.downstream)."""
+        self.send_rest: Callable[[Exchange, Any], None]
+        """Takes an exchange over whose client has yet to take bytes of its answer (proxy.sender)."""
         self._trusted = tuple(ip_network(cidr, strict=False) for cidr in plan.trusted)
         self._trust: dict[str, bool] = {}
         self._blocks: dict[tuple[str, bytes], bytes] = {}
@@ -157,6 +159,8 @@ class House:
             if up is not None:
                 ex.group.abandon(up)
             ex.status = ex.status or status
+            ex.shut()
+            rec.stage = ""
             self.conclude(ex, "aborted", "proxy", phase, reason)
         if rec.state not in FINAL:
             self.closer.leave(rec, Event.STOPPED, "proxy", phase, reason)

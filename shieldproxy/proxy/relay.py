@@ -13,13 +13,13 @@ from typing import Final
 
 import trio
 
-from shieldproxy.core.closing import stalled_at, vanished
+from shieldproxy.core.sending import next_look
 from shieldproxy.net.record import GONE
-from shieldproxy.net.tcpinfo import kernel_facts
 from shieldproxy.proxy.answer import may_continue
 from shieldproxy.proxy.download import Download
 from shieldproxy.proxy.fin import CONTINUE, why_gone
 from shieldproxy.proxy.house import House
+from shieldproxy.proxy.reading import look
 from shieldproxy.proxy.state import Ended, Exchange, Pace, phase_of
 from shieldproxy.proxy.upload import Upload
 
@@ -33,14 +33,14 @@ class Relay:
         self._lobby = house.lobby
         self._ex = ex
         now = house.lobby.now
-        self._pace = Pace(ex.asked or now, now, now)
+        self._pace = Pace(ex.asked or now, now)
         ex.asked = 0.0
         self._upload = Upload(house, ex, self._pace)
         self._download = Download(house, ex, self._upload, self._pace)
-        self._acked = -1
+        self._look_at = inf
 
     async def run(self) -> None:
-        """Relay until the client's socket has taken the last byte of the response."""
+        """Relay until the last byte of the response has come; what is not taken is left in the exchange."""
         ex, download = self._ex, self._download
         if may_continue(ex) and not self._upload.whole and not ex.rec.buf and not ex.continued:
             ex.continued = True
@@ -51,18 +51,14 @@ class Relay:
             await self._move()
         except Ended as exc:
             exc.rest, exc.whole = download.rest(), self._upload.whole
+            exc.phase = exc.phase or phase_of(ex, whole=exc.whole)
             raise
-
-    async def flush(self) -> None:
-        """Only write what is left for the client."""
-        self._download.done = True
-        await self._move()
 
     async def _move(self) -> None:
         ex, bell, download, upload = self._ex, self._ex.bell, self._download, self._upload
         assert bell is not None  # noqa: S101 - a task's exchange has one
         steps = 0
-        while ex.to_down or not download.done:
+        while not download.done:
             if ex.rec.latch & GONE:
                 raise Ended("client", phase_of(ex, whole=upload.whole), why_gone(ex), 499)
             if download.step() or upload.step():
@@ -81,38 +77,37 @@ class Relay:
         return bool(self._ex.to_up) or upload.whole or upload.broken or upload.refused
 
     def _due(self) -> float:
-        ex, timeouts = self._ex, self._ex.policy.timeouts
-        if ex.to_down:  # how far a reader has come must be asked for
-            return self._lobby.now + min(1.0, max(0.25, min(timeouts.send_idle, timeouts.fin_wait_1) / 8))
-        if ex.up is None:
-            return inf
+        ex, outlet = self._ex, self._download.outlet
+        due = self._look_at = min(self._look_at, self._first_look()) if outlet.behind else inf
+        if ex.up is None or outlet.held:
+            return due
         if self._upstreams_turn():
-            return self._pace.upstream + ex.group.spec.response_timeout
-        return self._pace.client_in + timeouts.body_idle
+            return min(due, self._pace.upstream + ex.group.spec.response_timeout)
+        return due if outlet.behind else self._pace.client_in + ex.policy.timeouts.body_idle
+
+    def _first_look(self) -> float:
+        ex = self._ex
+        return next_look(ex.reader, 0.0, ex.rec.since, ex.policy.timeouts, self._lobby.now)
 
     def _late(self) -> None:
         """A deadline has passed: find whose."""
-        ex = self._ex
+        ex, outlet = self._ex, self._download.outlet
         now = self._lobby.tick()
-        if ex.to_down:
+        if outlet.behind and now >= self._look_at:
             self._judge_reader(now)
-        elif self._upstreams_turn():
+        if ex.up is None or outlet.held:
+            return
+        if self._upstreams_turn():
             if now >= self._pace.upstream + ex.group.spec.response_timeout:
                 raise Ended("upstream", phase_of(ex, whole=self._upload.whole), "response-timeout", 504)
-        elif now >= self._pace.client_in + ex.policy.timeouts.body_idle:
+        elif not outlet.behind and now >= self._pace.client_in + ex.policy.timeouts.body_idle:
             raise Ended("client", "body", "body-idle", 408)
 
     def _judge_reader(self, now: float) -> None:
-        """A client that takes nothing: gone, idle for too long, or slow."""
-        ex, timeouts = self._ex, self._ex.policy.timeouts
-        kernel = kernel_facts(ex.rec.sock)
-        if kernel is not None:
-            if vanished(kernel, timeouts):
-                raise Ended("client", "relay", "vanished")
-            if kernel.bytes_acked > self._acked:
-                if self._acked >= 0:
-                    self._pace.client_out = now
-                self._acked = kernel.bytes_acked
-        taken = kernel.bytes_acked - ex.rec.sent if kernel is not None else 0
-        if now >= stalled_at(self._pace.client_out, ex.rec.since, taken, timeouts):
-            raise Ended("client", "relay", "send-idle")
+        """A client that has not taken all there is: gone, idle for too long, too slow, or just slow."""
+        ex = self._ex
+        reason, self._look_at = look(ex, now)
+        if reason:
+            raise Ended("client", "relay", reason)
+        if ex.out is not None:
+            ex.out.rest()

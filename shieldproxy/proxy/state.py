@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from shieldproxy.core.head import RequestHead, ResponseHead
+from shieldproxy.core.pace import Pace as Reader
 from shieldproxy.core.policy import Policy, Verdict
 from shieldproxy.core.retry import IDEMPOTENT
 from shieldproxy.core.routes import Route
+from shieldproxy.core.sending import UNSEEN
 from shieldproxy.net.bell import Bell
 from shieldproxy.net.pool import Group
 from shieldproxy.net.record import Downstream, Upstream
@@ -36,6 +38,8 @@ class Exchange:
         "bytes_out",
         "client",
         "continued",
+        "discarded",
+        "ending",
         "framing",
         "from_up",
         "grant",
@@ -52,6 +56,7 @@ class Exchange:
         "out",
         "place",
         "policy",
+        "reader",
         "rec",
         "request",
         "resp",
@@ -113,6 +118,13 @@ class Exchange:
         # the rest is the task's, set by `promoted`
         self.bell: Bell | None = None
         self.grant: Callable[[Any, Any], None]
+        self.reader: Reader
+        """How the client takes the response; the sender's too."""
+        # the sender's
+        self.ending: Any
+        """How it ends when the last byte has gone out."""
+        self.discarded: int
+        """Bytes of the client that were read though nobody looks at them."""
 
     @property
     def once(self) -> bool:
@@ -137,6 +149,13 @@ class Exchange:
         """Whether a byte of the final response has gone out: a fault can no longer be told by a status."""
         self.continued = False
         """Whether the client was told to go on (100)."""
+        self.reader = Reader(self.started, self.started, UNSEEN, self.started)
+
+    def shut(self) -> None:
+        """Drop what came of the response and was not taken."""
+        out, self.out = self.out, None
+        if out is not None:
+            out.close()
 
 
 @dataclass(slots=True)
@@ -145,7 +164,6 @@ class Pace:
 
     upstream: float
     client_in: float
-    client_out: float
 
 
 class Ended(Exception):

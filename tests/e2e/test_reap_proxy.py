@@ -107,7 +107,7 @@ class TestWeEnd:
         assert (line["outcome"], line["phase"]) == ("aborted", "relay")
         assert "send-idle" in line["reason"]
         last = receipt(scene.proxy, client)
-        assert last["phase"] == "exchange"
+        assert last["phase"] == "send"
         assert last["acknowledged"] is False
         assert whole(client) is None
         assert client.stream.end in ("rst", "fin")

@@ -104,7 +104,7 @@ class TestVanished:
             assert (told["outcome"], told["by"], told["phase"]) == ("aborted", "client", "relay")
             assert "vanish" in told["reason"]
             ended = receipt(scene.proxy, client)
-            assert (ended["by"], ended["phase"], ended["acknowledged"]) == ("client", "exchange", False)
+            assert (ended["by"], ended["phase"], ended["acknowledged"]) == ("client", "send", False)
             gone(scene.left, 2 + 2)
             assert eventually(scene.upstream.links[0].ended.is_set)
 

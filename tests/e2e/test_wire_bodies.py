@@ -256,12 +256,12 @@ def test_a_response_is_streamed(wire: Wire, framing: str) -> None:
 
 
 def test_a_slow_reader_does_not_make_the_proxy_swallow_the_response(wire: Wire) -> None:
-    """Back-pressure: while the client reads nothing, the upstream cannot send all of it."""
+    """Back-pressure, where the server wants it: while the client reads nothing, not all can be sent."""
     body = BIG * 6
     done = threading.Event()
 
     def story(turn: Turn) -> None:
-        turn.send(reply(body))
+        turn.send(reply(body, fields="X-Accel-Buffering: no\r\n"))
         done.set()
 
     wire.upstream.then(story)

@@ -41,7 +41,6 @@ class Handed:
     place: bool
     retries: int
     latch: int
-    known_ending: bool
     leased: int
 
 
@@ -67,14 +66,13 @@ class Recorder:
                 Handed(
                     reason, ex, ex.request, bytes(ex.to_up), bytes(ex.to_down), ex.from_up, bytes(rec.buf),
                     ex.answered, up is not None, isinstance(ex.place, Server), ex.retries, rec.latch,
-                    more.get("ending") is not None,
                     sum(server.leased for server in ex.group.servers),
                 )
             )  # fmt: skip
 
-        async def later(house: House, ex: Exchange, ending: Any = None) -> None:
+        async def later(house: House, ex: Exchange) -> None:
             await self.hold.wait()
-            await serve(house, ex, ending)
+            await serve(house, ex)
 
         monkeypatch.setattr(Express, "promote", promote)
         monkeypatch.setattr(exchange_module, "serve", later)
