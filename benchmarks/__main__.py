@@ -15,12 +15,13 @@ import click
 from rich.console import Console
 
 from benchmarks import machine, peers, report, rig
+from benchmarks.bodies import bodies
 from benchmarks.costs import costs
 from benchmarks.drip import drip
 from benchmarks.flood import flood
 from benchmarks.held import held
 from benchmarks.model import Part
-from benchmarks.pairs import idle10k, rules
+from benchmarks.pairs import idle10k, rules, whole
 from benchmarks.peers import PEERS
 from benchmarks.product import VARIANTS
 from benchmarks.quiet import quiet
@@ -39,6 +40,8 @@ PARTS: dict[str, Callable[[Stage, Options], Part]] = {
     "flood": flood,
     "drip": drip,
     "quiet": quiet,
+    "bodies": bodies,
+    "whole": whole,
 }
 
 

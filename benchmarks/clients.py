@@ -22,8 +22,22 @@ def shares(count: int, each: int = EACH) -> list[int]:
 
 
 @contextmanager
-def holding(rig: Rig, server: Server, state: str, count: int) -> Iterator[int]:
+def holding(
+    rig: Rig,
+    server: Server,
+    state: str,
+    count: int,
+    *,
+    module: str = "holder",
+) -> Iterator[int]:
     """Hold ``count`` connections in a state while the block runs; yields how many failed.
+
+    Args:
+        rig: on whose load CPUs the clients run.
+        server: whose port they get.
+        state: one that the module knows.
+        count: how many, over as many processes as it takes.
+        module: its name in this package.
 
     Raises:
         BenchError: a client process ended, or did not report in time.
@@ -38,7 +52,7 @@ def holding(rig: Rig, server: Server, state: str, count: int) -> Iterator[int]:
                 cpus,
                 sys.executable,
                 "-m",
-                "benchmarks.holder",
+                f"benchmarks.{module}",
                 str(server.port),
                 state,
                 str(share),

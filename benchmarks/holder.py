@@ -27,10 +27,15 @@ class NotHeldError(Exception):
     """The server did not do what the state needs."""
 
 
-def connect(port: int, source: str) -> socket.socket:
-    """A socket connected from ``source``; its port is chosen at connect: quick though many are taken."""
+def connect(port: int, source: str, window: int = 0) -> socket.socket:
+    """A socket connected from ``source``; its port is chosen at connect: quick though many are taken.
+
+    ``window`` is its receive buffer, bytes; 0: as the kernel has it.
+    """
     client = socket.socket()
     try:
+        if window:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
         client.settimeout(WAIT)
         client.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
         client.bind((source, 0))

@@ -143,6 +143,19 @@ def held(root: int, port: int) -> int:
     return len(inodes & parse_tcp(Path("/proc/net/tcp").read_text(), port))
 
 
+def spooled(root: int) -> int:
+    """Bytes of the unlinked files that descriptors of the tree hold open."""
+    total = 0
+    for pid in tree(root):
+        with suppress(FileNotFoundError):
+            for entry in Path(f"/proc/{pid}/fd").iterdir():
+                with suppress(FileNotFoundError):
+                    target = str(entry.readlink())
+                    if target.startswith("/") and target.endswith("(deleted)"):
+                        total += entry.stat().st_blocks * 512
+    return total
+
+
 def parse_skmem(text: str) -> int:
     """``ss -m``: bytes of kernel memory that these sockets hold, received, to send, and set aside."""
     total = 0

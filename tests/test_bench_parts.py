@@ -4,9 +4,10 @@ from typing import cast
 
 import pytest
 
-from benchmarks import drip, flood, load, pairs, product, slowhead, speed
+from benchmarks import bodies, drip, flood, load, pairs, product, quiet, slowhead, speed
 from benchmarks.model import Part, Sample, longest
 from benchmarks.stage import Options, Stage
+from tests.quiet.play import Play
 
 
 def test_pairs_change_their_order() -> None:
@@ -90,3 +91,41 @@ def test_every_load_has_a_bar_for_its_longest_wait(monkeypatch: pytest.MonkeyPat
     assert [bar.value for bar in waits] == [40.0 + number for number in range(1, len(loads) + 1)]
     assert {bar.limit for bar in waits} == {50}
     assert len({bar.name for bar in waits}) == len(loads) == 6
+
+
+def test_the_contract_has_a_bar_for_each_of_its_promises() -> None:
+    def run(p99: float, **server: object) -> Play:
+        seen = {
+            "no_request": 0,
+            "most": quiet.PLACES,
+            "ends": {},
+            "waited": {"p50": 1, "p99": 2, "worst": 50},
+        }
+        return Play({**seen, **server}, {"errors": 0, "p99": p99}, {})
+
+    part = quiet.conclude(Part("x"), {product.EXPRESS: quiet.Pair(run(10), run(19))}, 60)
+    assert {bar.verdict for bar in part.bars} == {"met"}
+    assert len(part.bars) == len(part.grids[0].rows[0]) - 5, (
+        "the name, the wish, p50, worst, and one p99 of two"
+    )
+    ends = {"fin idle good": 9, "rst idle good": 1, "fin work half-close": 1, "fin answer reset-wait": 1}
+    noisy = run(21, no_request=1, most=quiet.PLACES + 1, ends=ends, waited={"p50": 1, "p99": 11, "worst": 50})
+    noisy.good["errors"] = 1
+    part = quiet.conclude(Part("x"), {product.EXPRESS: quiet.Pair(run(10), noisy)}, 60)
+    assert {bar.verdict for bar in part.bars} == {"missed"}
+    assert [bar.value for bar in part.bars] == [1, 17, 1, 1, 11, 1, 2.1]
+    assert quiet.conclude(Part("x"), {}, 60).bars[0].verdict == "no figure"
+
+
+def test_slow_bodies_are_weighed_by_the_connection() -> None:
+    def weight(rate: float, tasks: int) -> bodies.Weight:
+        return bodies.Weight(10, 10, 40_960, 2_621_440, 0, Sample(1, 100, 1, 1), Sample(1, rate, 1, 1), tasks)
+
+    for rate, tasks, verdict in ((90, 64, "met"), (89, 65, "missed")):
+        found = {"upload": {product.EXPRESS: weight(rate, tasks)}, "reader": {}}
+        assert [bar.verdict for bar in bodies.conclude(Part("x"), found, 10).bars[:2]] == [verdict] * 2
+    part = bodies.conclude(Part("x"), {"reader": {product.EXPRESS: weight(90, 64)}}, 10)
+    assert [bar.verdict for bar in part.bars] == ["met"] * 4
+    assert [bar.value for bar in part.bars[2:]] == [4096, 256]
+    part = bodies.conclude(Part("x"), {"upload": {}, "reader": {}}, 10)
+    assert {bar.verdict for bar in part.bars} == {"no figure"}

@@ -52,6 +52,8 @@ class Crew:
         hand.job = ex
         task, hand.task = hand.task, None
         if task is None:
+            self._house.tasks += 1
+            self._house.most_tasks = max(self._house.most_tasks, self._house.tasks)
             self._house.nursery.start_soon(self._work, hand, name=exchange.NAME)
         else:
             trio.lowlevel.reschedule(task)
@@ -69,3 +71,4 @@ class Crew:
                 self._parked.append(hand)
                 await trio.lowlevel.wait_task_rescheduled(hand.leave)
         hand.bell.put_away()
+        self._house.tasks -= 1

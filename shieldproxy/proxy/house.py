@@ -68,6 +68,8 @@ class House:
         """Exchanges begun and not concluded; a promoted one whose task has not started is among them."""
         self.held = 0
         """Clients' connections that have a descriptor."""
+        self.tasks = self.most_tasks = 0
+        """Of the task lane, parked ones among them: now, and at most."""
         self.lanes: Counter[str] = Counter()
         self.promotions: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
@@ -171,6 +173,7 @@ class House:
             "exchanges": dict(self.lanes),
             "promotions": dict(self.promotions),
             "turns": self.lobby.turns,
+            "tasks": self.most_tasks,
             "spool": self.store.snapshot(),
             "pool": {
                 name: {
