@@ -105,7 +105,10 @@ def _room(plan: Plan, journal: Journal) -> Room:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard == resource.RLIM_INFINITY:
         hard = plan.max_connections * 2 + 65536
-    upstreams = sum(len(spec.servers) * spec.max_connections for spec in plan.upstreams.values())
+    servers = (
+        (len(spec.servers) + len(spec.backup), spec.max_connections) for spec in plan.upstreams.values()
+    )
+    upstreams = sum(count * most for count, most in servers)
     reserve = min(RESERVE, hard // 8)
     room = max(1, hard - upstreams - OWN_DESCRIPTORS - reserve)
     if plan.max_connections > room:
