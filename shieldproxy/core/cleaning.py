@@ -4,8 +4,8 @@ A path can be written in many ways, and a server, a rule and a route may not rea
 brought to one form (RFC 3986 sections 6.2.2 and 5.2.4) and sent on in that; what has no safe form is refused:
 an encoded slash or NUL, a backslash (a slash to some), a percent sign without its digits, ``..;`` (``..`` to
 servlet engines). Each step leaves nothing for itself to do again: what is decoded is never a percent sign, so
-``%252e`` stays what it is. Which route a request takes is known before: who calls ``clean`` looks whether it
-would still be the same one.
+``%252e`` stays what it is. Routes and rules have been found by then, and they are the right ones: what they
+compare (``match.plain_path``) is the same for a path and for its normal form.
 """
 
 import re
@@ -29,7 +29,7 @@ _RANGE_FIELDS: Final = _RANGES | {b"if-range"}
 
 
 def clean(head: RequestHead, route: Route) -> Fault | None:
-    """Make a request plain as its route wants it, or say why not; it may have another ``path`` then."""
+    """Make a request plain as its route wants it, or say why not."""
     if route.normalise_path and _odd(head.path):
         path = normal_path(head.path)
         if isinstance(path, Fault):

@@ -21,7 +21,6 @@ from shieldproxy.proxy.sender import Sender
 from shieldproxy.proxy.state import Bytes, Exchange
 
 NEVER: Final = float("inf")
-LEAVES: Final = Fault(400, "path-route", "the path leads out of its route")
 
 
 class Desk:
@@ -96,33 +95,13 @@ class Desk:
 
     def _prepare(self, ex: Exchange, head: RequestHead) -> bool:
         """Give a request its id and make it plain, as its route wants it, or refuse it."""
-        house, route = self._house, ex.route
+        route = ex.route
         if route.request_id is not None:
             ex.id = new_id()
-        if not route.cleans:
-            return True
-        path = head.path
-        fault = clean(head, route)
-        if fault is None and head.path != path:
-            same = house.route_of(ex.rec, head) is route
-            fault = self._judge_again(ex, head) if same else LEAVES
+        fault = clean(head, route) if route.cleans else None
         if fault is not None:
             self.refuse(ex, fault.status, "policy", fault.reason, fault.detail)
         return fault is None
-
-    def _judge_again(self, ex: Exchange, head: RequestHead) -> Fault | None:
-        """Another path: other rules may match it. What those of the first one refused is refused already."""
-        first = ex.verdict
-        verdict = self._house.rules.decide(
-            ex.client, head.method, head.path, head.host, head.minor, head.user_agent, self._lobby.now
-        )
-        if first is not None:
-            first.hits -= 1
-        ex.verdict = verdict
-        ex.policy = ex.rec.policy = policy = verdict.policy
-        if policy.deny is not None:
-            return Fault(policy.deny, "denied", "")
-        return judge_request(head, policy)
 
     def decline(self, ex: Exchange, fault: Fault) -> None:
         """Refuse a request that its upstream cannot be given."""

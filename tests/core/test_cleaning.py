@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from shieldproxy.core.cleaning import clean, most_often, normal_path
 from shieldproxy.core.fields import Fault
 from shieldproxy.core.head import RequestHead, read_request
+from shieldproxy.core.match import plain_path
 from shieldproxy.core.routes import Route
 
 PATHS = st.lists(
@@ -105,6 +106,7 @@ def test_a_normal_path_is_normal(path: bytes) -> None:
     assert segments[0] == b""
     assert not {b".", b".."} & set(segments)
     assert b"//" not in normal
+    assert plain_path(normal) == plain_path(path), "routes and rules would be others"
     decoded = normal.upper()
     for hidden in (b"%2E", b"%2F", b"%5C", b"%00", b"\\"):
         assert hidden not in decoded

@@ -101,14 +101,14 @@ def test_a_100_does_not_wait_for_content_and_is_followed_by_a_final_status(wire:
 
 
 def test_a_426_of_the_server_is_passed_on(wire: Wire) -> None:
-    """RFC 9110 15.5.22, 7.8: without its Upgrade, which was for the server's connection and ends here."""
+    """RFC 9110 15.5.22, 7.8: with its Upgrade, which says what it is about."""
     wire.upstream.then(
         reply(status="426 Upgrade Required", fields="Upgrade: HTTP/3\r\nConnection: upgrade\r\n")
     )
     client = wire.client()
     got = client.ask(request())
     assert (got.status, got.body) == (426, b"hello")
-    assert "upgrade" not in got
+    assert (got.all("upgrade"), got.all("connection")) == ([b"HTTP/3"], [b"upgrade"])
     assert client.ask(request("/again")).status == 200
 
 

@@ -45,6 +45,8 @@ class Upstream:
         self.greeting = b""
         """Sent on each new connection, unasked."""
         self.links: list[Link] = []
+        self.peers: list[tuple[str, int]] = []
+        """Where each connection came from; of a unix socket there is nothing to know."""
         self.requests: list[Request] = []
         self.violations: list[str] = []
         self.incomplete: list[Request] = []
@@ -169,7 +171,7 @@ class Upstream:
     def _accept(self, listener: socket.socket) -> None:
         while True:
             try:
-                sock, _ = listener.accept()
+                sock, peer = listener.accept()
             except OSError:
                 return
             if sock.family != socket.AF_UNIX:
@@ -178,6 +180,7 @@ class Upstream:
             thread = threading.Thread(target=self._serve, args=(link,), daemon=True)
             with self._lock:
                 self.links.append(link)
+                self.peers.append(peer)
                 self._threads = [t for t in self._threads if t.is_alive()]
                 self._threads.append(thread)
                 self._lock.notify_all()
