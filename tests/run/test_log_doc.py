@@ -17,6 +17,8 @@ REASON_AT = {"Fault": 1, "BodyFault": 0, "Ended": 2, "UpstreamClosed": 2, "Endin
     "refuse": 3, "refused": 2, "fault": 2, "_on_fault": 2, "cut_off": 1
 }  # fmt: skip
 """Where the reason stands among the arguments of a call."""
+REASON_OF = {"judge", "why_gone", "fault_of"}
+"""Functions that return one."""
 
 
 def rows(heading: str) -> list[list[str]]:
@@ -47,7 +49,11 @@ def reasons() -> set[str]:
     found |= {"upstream-closed", "upstream-reset", "internal-error"}
     for source in SOURCES:
         for node in ast.walk(ast.parse(source.read_text())):
-            if isinstance(node, ast.Call):
+            if isinstance(node, ast.FunctionDef) and node.name in REASON_OF:
+                for each in ast.walk(node):
+                    if isinstance(each, ast.Return) and each.value is not None:
+                        found.update(texts(each.value))
+            elif isinstance(node, ast.Call):
                 name = getattr(node.func, "attr", getattr(node.func, "id", ""))
                 at = REASON_AT.get(name, 99)
                 found.update(texts(node.args[at]) if len(node.args) > at else ())
