@@ -58,14 +58,14 @@ class HealthTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class RepairTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[upstream.NAME.repair]``: what of faulty responses is mended or refused; each case is counted."""
+    """``[upstream.NAME.repair]``: what of faulty responses is mended or refused; each that acts is counted."""
 
     bare_lf: Annotated[bool, Meta(description="Lines that end with LF alone are mended; false: 502.")] = True
     folds: Annotated[bool, Meta(description="Folded header lines are joined; false: 502.")] = True
     date: Annotated[bool, Meta(description="A missing Date is added.")] = True
     connection: Annotated[
         bool,
-        Meta(description="HTTP/1.0 without Connection, or a contradiction in it, is the connection's end."),
+        Meta(description="Connection says two things: it is the end of the connection; false: 502."),
     ] = True
     length_with_coding: Annotated[
         bool,
@@ -73,7 +73,7 @@ class RepairTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     ] = True
     wrong_length: Annotated[
         bool,
-        Meta(description="Bytes beyond the length are reported; false: dropped with no word."),
+        Meta(description="Bytes beyond the length end the connection; false: but for blank lines."),
     ] = True
 
 

@@ -38,11 +38,13 @@ class Repair:
     date: bool = True
     """A missing Date is added (RFC 9110 section 6.6.1)."""
     connection: bool = True
-    """An HTTP/1.0 response without Connection, or a contradiction in it, counts as its end."""
+    """A response that keeps and ends its connection at once ends it; else 502. One that does not say what it
+    should (HTTP/1.0, or a body until the end) ends it too, whatever stands here; it is counted."""
     length_with_coding: bool = True
     """Content-Length beside Transfer-Encoding is refused with 502; else the coding counts (RFC 9112 6.3)."""
     wrong_length: bool = True
-    """Bytes beyond the length end the upstream's connection; else they are dropped with no word."""
+    """Bytes beyond the length end the upstream's connection; else blank lines there do not (RFC 9112 section
+    2.2). A response that is too short is broken off towards the client, whatever stands here; it is counted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,8 +154,8 @@ ROWS: Final[tuple[Row, ...]] = (
     void("15.5.20", MUST_NOT, "proxy", "generate a 421",
          "A gateway is an origin server to its clients (3.7), and an https target on a plain connection is"
          " misdirected."),
-    undone("15.5.22", MUST, "server", "put Upgrade into a 426",
-           "As in 7.8.", GATEWAY + "test_a_426_of_the_server_is_passed_on"),
+    met("15.5.22", MUST, "server", "put Upgrade into a 426",
+        GATEWAY + "test_a_426_of_the_server_is_passed_on"),
     met("15.6", SHOULD, "server", "explain a 5xx, but to HEAD",
         GATEWAY + "test_an_answer_of_ours", OWN + "test_503_when_the_line_is_too_long",
         OWN + "test_504_when_the_server_is_silent"),
