@@ -18,6 +18,8 @@ from shieldproxy.net.pipes import Lent
 
 REST: Final = 2048
 """Bytes that stay in memory though the owner is slow: a file costs as much."""
+LATE: Final = 2 * CHUNK
+"""Bytes of a response above the memory limit before it gets a file: most are behind for a moment only."""
 CUT: Final = 4 * 1024 * 1024
 """A file that has been read empty and is larger is truncated."""
 
@@ -117,6 +119,8 @@ class Filing:
             tail = min(tail, self.size - self._at)
         if self._rested:
             return tail > REST
+        if not self._keep and self._fd == NO_FILE:
+            return tail > self._memory + LATE
         return tail > self._memory or (tail >= CHUNK and tail + len(self._front) > self._memory)
 
     # jobs

@@ -100,6 +100,17 @@ class Spool(Filing):
         if self._job is None:
             self._pump()
 
+    def begin(self, data: bytes) -> None:
+        """Take the first bytes of many whose number is known: in front of a pipe, if one is to be had."""
+        if self._store.disk.on and self._memory and not self.size:
+            self._pipe = self._store.pipes.lend(self)
+        if self._pipe is None:
+            self.put(data)
+        else:
+            self._front = data
+            self._front_at = 0
+            self.size = len(data)
+
     def fill(self, sock: socket.socket, most: int) -> int:
         """Take bytes from a socket.
 

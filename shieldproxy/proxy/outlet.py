@@ -50,12 +50,16 @@ class Outlet:
         self.held = held
         return held
 
-    def spool(self) -> None:
-        """There is more for a client that is behind: the upstream need not wait for it."""
+    def spool(self, coming: int) -> None:
+        """There is more for a client that is behind, `coming` bytes (-1: who knows): no need to wait for it."""
         ex = self._ex
         if ex.to_down and ex.out is None:
-            ex.out = self._house.store.response(partial(_stir, self._lobby, ex))
-            ex.out.put(bytes(ex.to_down))
+            size = len(ex.to_down) + coming if coming >= 0 else -1
+            ex.out = self._house.store.response(partial(_stir, self._lobby, ex), size)
+            if coming > 0:
+                ex.out.begin(bytes(ex.to_down))
+            else:
+                ex.out.put(bytes(ex.to_down))
             ex.to_down = b""
             self._reader.resume(self._lobby.now)
 
