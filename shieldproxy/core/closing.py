@@ -92,6 +92,7 @@ TABLE: Final[dict[tuple[State, Event], Step]] = {
     (_A, Event.TRUNCATED): (State.RESET, (Action.RST,)),
     (_A, Event.STALLED): (State.RESET, (Action.RST,)),
     (_A, Event.VANISHED): (State.RESET, (Action.RST,)),
+    (_A, Event.EVICTED): (State.RESET, (Action.RST,)),
     (_A, Event.STOPPED): (State.RESET, (Action.RST,)),
     (_L, Event.BYTES): (State.LINGER, (Action.DRAIN,)),
     (_L, Event.ACKNOWLEDGED): (State.LINGER, (Action.GAP,)),

@@ -10,17 +10,20 @@ from typing import Final
 NEVER: Final = 9
 
 
-def rank(phase: str, *, acknowledged: bool, age: float, head_timeout: float) -> int:
+def rank(phase: str, *, acknowledged: bool, age: float, head_timeout: float, slow: bool = False) -> int:
     """Return in which order a connection is evicted; `NEVER` for one that is not.
 
     Args:
-        phase: "fresh", "head", "idle", "exchange" or "linger".
+        phase: "fresh", "head", "idle", "linger", "body", or any other, in which nobody has to leave.
         acknowledged: of a lingering one: whether the client's kernel has everything.
         age: seconds in this phase; the oldest of a rank goes first.
         head_timeout: seconds that a head may take; a quarter of it is left to everybody.
+        slow: of one that sends its body: whether it does so slowly (pace.Pace.slow).
     """
     if phase == "linger":
         return 0 if acknowledged else 1
     if phase == "head":
         return 2 if head_timeout != inf and age > head_timeout / 4 else NEVER
-    return {"idle": 3, "fresh": 4}.get(phase, NEVER)
+    if phase == "body":
+        return 3 if slow else NEVER
+    return {"idle": 5, "fresh": 6}.get(phase, NEVER)

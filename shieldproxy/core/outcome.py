@@ -49,7 +49,7 @@ class Receipt(msgspec.Struct, omit_defaults=True, gc=False):
     listen: str = ""
     by: str = ""
     phase: str = ""
-    """"fresh", "head", "idle", "exchange" or "linger"."""
+    """"fresh", "head", "idle", "exchange", "body", "refused" or "linger"."""
     reason: str = ""
     linger: str = ""
     """How the lingering close ended: "fin", "quiet", "total", "overflow", "stalled", "reset", ..."""
@@ -63,3 +63,5 @@ class Receipt(msgspec.Struct, omit_defaults=True, gc=False):
     lingered_bytes: int = 0
     undelivered: int = 0
     """Bytes that the client's kernel had not acknowledged when we let go."""
+    refused_body: str = ""
+    """What was chosen for the rest of the last body refused before it was whole: "drain" or "close"."""

@@ -82,6 +82,7 @@ class Downstream(Record):
         "peer",
         "policy",
         "port",
+        "refused_body",
         "sent",
         "served",
         "since",
@@ -119,6 +120,8 @@ class Downstream(Record):
         self.got = 0
         self.sent = 0
         self.served = 0
+        self.refused_body = ""
+        """What was chosen for the rest of the last refused body: "drain" or "close" (core.readout)."""
         self.why: tuple[str, str, str] = ("", "", "")
         """By whom, in which phase and why it ends, once that is known."""
 

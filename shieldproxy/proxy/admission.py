@@ -13,6 +13,7 @@ from shieldproxy.core.eviction import NEVER, rank
 from shieldproxy.net.downstream import Clients
 from shieldproxy.net.record import Door, Downstream, has_input
 from shieldproxy.net.tcpinfo import unsent_or_unacked
+from shieldproxy.proxy.collect import STAGE as BODY
 from shieldproxy.proxy.express import Express
 from shieldproxy.proxy.house import House
 
@@ -86,7 +87,7 @@ class Gate:
                 if rec.phase == "idle" and has_input(rec):
                     continue  # its next request has come
                 house.counts["evicted"] += 1
-                house.closer.leave(rec, Event.EVICTED, "proxy", rec.phase, "evicted")
+                house.cut_off(rec, "evicted", 503, Event.EVICTED)
                 return True
         return False
 
@@ -107,7 +108,13 @@ class Gate:
             acknowledged=linger is not None and linger.acked_at <= now,
             age=now - rec.since,
             head_timeout=rec.policy.timeouts.head,
+            slow=rec.stage == BODY and _uploads_slowly(rec, now),
         )
+
+
+def _uploads_slowly(rec: Downstream, now: float) -> bool:
+    timeouts = rec.policy.timeouts
+    return bool(rec.exchange.intake.pace.slow(now, timeouts.body_idle, timeouts.body_min_rate))
 
 
 def _owes(rec: Downstream) -> bool:

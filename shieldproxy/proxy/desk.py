@@ -17,6 +17,7 @@ from shieldproxy.proxy.answer import may_keep, options, refusal
 from shieldproxy.proxy.crew import Crew
 from shieldproxy.proxy.house import House
 from shieldproxy.proxy.identity import new_id
+from shieldproxy.proxy.readout import chooses
 from shieldproxy.proxy.sender import Sender
 from shieldproxy.proxy.state import Bytes, Exchange
 
@@ -59,7 +60,7 @@ class Desk:
             retry_after=exchange.RETRY_AFTER if status == 503 else None,
         )  # fmt: skip
 
-    def _admit(self, ex: Exchange, head: RequestHead, plain: bool) -> bool:
+    def _admit(self, ex: Exchange, head: RequestHead) -> bool:
         """Find rules, limits and the route of a request, or refuse it."""
         house, rec = self._house, ex.rec
         if head.forwarded and house.trusted(rec.peer):
@@ -76,9 +77,10 @@ class Desk:
         ex.policy = rec.policy = policy = verdict.policy
         fault = judge_request(head, policy)
         if fault is not None:
+            ex.keep = fault.reason == "body-long" and not ex.whole
             self.refuse(ex, fault.status, "policy", fault.reason, fault.detail)
             return False
-        ex.keep = plain  # from here on a refusal need not end the connection
+        ex.keep = True  # from here on a refusal need not end the connection
         if policy.deny is not None:
             self.refuse(ex, policy.deny, "policy", "denied")
             return False
@@ -135,6 +137,8 @@ class Desk:
         """Answer a request ourselves. The upstream is out of it already."""
         house = self._house
         ex.keep = ex.keep and may_keep(house, ex)
+        if ex.head.length and not ex.whole:
+            ex.keep = chooses(ex, self._lobby.now)
         out = refusal(house, ex, status, reason, detail, retry_after=retry_after)
         self._send_own(ex, out, ends.refused(by, phase, reason))
 

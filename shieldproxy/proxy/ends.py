@@ -50,7 +50,10 @@ def _goes_on(house: House, ex: Exchange) -> bool:
         return False
     if rec.latch & IN and not rec.buf and not has_input(rec):
         rec.latch &= ~IN  # its body was read to the byte: a look is cheaper than a turn of the lobby
-    house.go_on(rec)
+    if ex.head.length > ex.body_in and not ex.whole:
+        house.read_out(ex)
+    else:
+        house.go_on(rec)
     return True
 
 

@@ -14,6 +14,7 @@ from shieldproxy.proxy.ends import SERVED, Ending, finish, give_up, refused
 from shieldproxy.proxy.fin import leave_upstream, why_gone
 from shieldproxy.proxy.house import House
 from shieldproxy.proxy.lease import again, blame, lease
+from shieldproxy.proxy.readout import chooses
 from shieldproxy.proxy.relay import Relay
 from shieldproxy.proxy.state import Ended, Exchange, UpstreamClosed
 
@@ -72,7 +73,9 @@ async def _answer(house: House, ex: Exchange) -> Ending:
         _let_go(ex)  # now, and not when the client has read: nobody waits for a slow one's place
         ex.shut()
         ex.resp, ex.head_out = None, 0
-        ex.keep = ex.whole and may_keep(house, ex)
+        ex.keep = exc.phase != "body" and may_keep(house, ex)
+        if ex.head.length and not ex.whole:
+            ex.keep = chooses(ex, house.lobby.now)
         ex.to_down = refusal(
             house,
             ex,

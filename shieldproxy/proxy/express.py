@@ -29,6 +29,7 @@ from shieldproxy.proxy.fin import fin_seen, leave_upstream, why_gone
 from shieldproxy.proxy.house import House
 from shieldproxy.proxy.lease import again
 from shieldproxy.proxy.manners import dressed, is_surplus
+from shieldproxy.proxy.readout import ReadOut
 from shieldproxy.proxy.state import Ended, Exchange
 
 
@@ -42,6 +43,7 @@ class Express(Desk):
         self._on_line_due = self.on_line_due
         self._on_grant = self.on_grant
         self._collect = Collect(house, self, self.go)
+        house.read_out = ReadOut(house).begin
 
     # a request
 
@@ -63,7 +65,8 @@ class Express(Desk):
         stop = end + length
         plain = 0 <= length <= len(data) - end
         rec.buf = data[stop:] if plain else data[end:]
-        if not self._admit(ex, head, plain):
+        ex.whole = plain
+        if not self._admit(ex, head):
             return
         if not plain:
             self._begin_body(ex, head)
@@ -74,7 +77,6 @@ class Express(Desk):
         except Unsendable as exc:
             self.decline(ex, exc.fault)
             return
-        ex.whole = True
         if house.express:
             self.go(ex)
         else:

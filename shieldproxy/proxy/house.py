@@ -79,6 +79,8 @@ class House:
         """Takes a client's connection back after an exchange (net.downstream)."""
         self.send_rest: Callable[[Exchange, Any], None]
         """Takes an exchange over whose client has yet to take bytes of its answer (proxy.sender)."""
+        self.read_out: Callable[[Exchange], None]
+        """Takes it back after a refusal, with a body that has yet to come (proxy.readout)."""
         self._trusted = tuple(ip_network(cidr, strict=False) for cidr in plan.trusted)
         self._trust: dict[str, bool] = {}
         self._blocks: dict[tuple[str, bytes], bytes] = {}
@@ -152,7 +154,7 @@ class House:
         if isinstance(record, Record):
             self.lobby.close(record)
 
-    def cut_off(self, rec: Downstream, reason: str, status: int) -> None:
+    def cut_off(self, rec: Downstream, reason: str, status: int, event: Event = Event.STOPPED) -> None:
         """End a client's connection at once, with whatever it holds, and say so in outcome and receipt."""
         ex, phase = rec.exchange, rec.phase
         if ex is not None:
@@ -165,7 +167,7 @@ class House:
             rec.stage = ""
             self.conclude(ex, "aborted", "proxy", phase, reason)
         if rec.state not in FINAL:
-            self.closer.leave(rec, Event.STOPPED, "proxy", phase, reason)
+            self.closer.leave(rec, event, "proxy", phase, reason)
 
     def snapshot(self) -> dict[str, Any]:
         """The counters, as plain values."""

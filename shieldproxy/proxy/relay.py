@@ -83,7 +83,7 @@ class Relay:
             return due
         if self._upstreams_turn():
             return min(due, self._pace.upstream + ex.group.spec.response_timeout)
-        return due if outlet.behind else self._pace.client_in + ex.policy.timeouts.body_idle
+        return due if outlet.behind else self._upload.limit()[0]
 
     def _first_look(self) -> float:
         ex = self._ex
@@ -100,8 +100,10 @@ class Relay:
         if self._upstreams_turn():
             if now >= self._pace.upstream + ex.group.spec.response_timeout:
                 raise Ended("upstream", phase_of(ex, whole=self._upload.whole), "response-timeout", 504)
-        elif not outlet.behind and now >= self._pace.client_in + ex.policy.timeouts.body_idle:
-            raise Ended("client", "body", "body-idle", 408)
+        elif not outlet.behind:
+            due, which = self._upload.limit()
+            if now >= due:
+                raise Ended("client", "body", f"body-{which}", 408)
 
     def _judge_reader(self, now: float) -> None:
         """A client that has not taken all there is: gone, idle for too long, too slow, or just slow."""

@@ -7,6 +7,7 @@ upstream sees that the request is not whole.
 
 from socket import MSG_MORE
 
+from shieldproxy.core import pace as core
 from shieldproxy.core.body import BodyFault, ChunkedReader, chunk, last_chunk
 from shieldproxy.core.head import CHUNKED
 from shieldproxy.net.lobby import CHUNK
@@ -30,6 +31,7 @@ class Upload:
         self.unsent = isinstance(ex.to_up, bytes) and len(ex.to_up) > 0
         """Nothing of the request has gone to this connection."""
         self._discarded = 0
+        self._came = core.Pace(self._lobby.now, self._lobby.now)
         length, limit = ex.head.length, ex.policy.limits.body
         self._body: ChunkedReader | None = None
         self._left = 0
@@ -59,6 +61,7 @@ class Upload:
             return ex.resp is not None and self._discard()
         if ex.to_up:
             if not up.latch & OUT:
+                self._came.pause(self._lobby.now)  # the client may be fast enough
                 return False
             return self._send_up(up)
         if not self.whole:
@@ -131,9 +134,16 @@ class Upload:
         self._pace.client_in = self._lobby.now
         return True
 
+    def limit(self) -> tuple[float, str]:
+        """When the body has come too slowly if nothing more comes, and which of the three limits that is."""
+        came, timeouts = self._came, self._ex.policy.timeouts
+        came.last = max(came.last, self._pace.client_in)
+        return came.limit(timeouts.body_idle, timeouts.body_min_rate, timeouts.body_total)
+
     def _take_body(self) -> bool:
         ex = self._ex
         rec = ex.rec
+        self._came.resume(self._lobby.now)
         if rec.buf:
             data, rec.buf = bytes(rec.buf), b""
         else:
@@ -152,6 +162,7 @@ class Upload:
                 raise Ended("client", "body", "fin-in-body", 400)
             rec.got += len(data)
         self._pace.client_in = self._lobby.now
+        self._came.moved += len(data)
         if self._body is None:
             take = data[: self._left]
             rec.buf = data[self._left :]
@@ -188,6 +199,7 @@ class Upload:
             raise Ended("client", "body", "fin-in-body", 400)
         rec.got += count
         ex.body_in += count
+        self._came.moved += count
         self._left -= count
         self._pace.client_in = self._pace.upstream = self._lobby.now
         try:

@@ -140,7 +140,7 @@ class Journal:
             round(now - rec.born, 6),
             round(now - linger.started, 6) if linger is not None else 0.0,
             linger.drained if linger is not None else 0,
-            undelivered,
+            undelivered, rec.refused_body,
         )  # fmt: skip
         sink = self.access if self._json else self.error
         if sink.on:
