@@ -158,7 +158,7 @@ class Connection:
             self.happen(Event.STALLED if size % 2 else Event.VANISHED)
 
     def evicts(self, size: int) -> None:
-        if self.state is not State.ACTIVE and size % 4 == 0:
+        if size % 4 == 0:
             self.happen(Event.EVICTED)
 
     def stops(self, size: int) -> None:

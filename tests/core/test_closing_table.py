@@ -15,7 +15,9 @@ ANYWHERE = {Event.PEER_FIN, Event.PEER_RESET, Event.STOPPED}
 ENDS = {Event.END_ACK, Event.END_TIMED, Event.END_KERNEL, Event.END_OFF}
 CAN_HAPPEN = {
     State.IDLE: ANYWHERE | {Event.REQUEST, Event.EXPIRED, Event.EVICTED},
-    State.ACTIVE: ANYWHERE | ENDS | {Event.KEEP, Event.TRUNCATED, Event.STALLED, Event.VANISHED},
+    State.ACTIVE: ANYWHERE
+    | ENDS
+    | {Event.KEEP, Event.TRUNCATED, Event.STALLED, Event.VANISHED, Event.EVICTED},
     State.LINGER: ANYWHERE
     | {Event.BYTES, Event.ACKNOWLEDGED, Event.QUIET, Event.TOTAL, Event.OVERFLOW}
     | {Event.STALLED, Event.VANISHED, Event.EVICTED, Event.PEER_FIN_FIRST},
@@ -79,6 +81,7 @@ def test_a_reset_of_ours_is_only_for_a_response_that_cannot_be_whole() -> None:
         (State.ACTIVE, Event.TRUNCATED),
         (State.ACTIVE, Event.STALLED),
         (State.ACTIVE, Event.VANISHED),
+        (State.ACTIVE, Event.EVICTED),
         (State.ACTIVE, Event.STOPPED),
         (State.LINGER, Event.VANISHED),
     }

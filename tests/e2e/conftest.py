@@ -21,6 +21,9 @@ from tests.kit.upstream import Upstream
 
 LANES = ("express", "task")
 
+STREAMED = {"upstream": "legacy", "path": "/streamed", "buffer_request": "stream"}
+"""A route whose requests' bodies go on as they come."""
+
 SEEN: dict[str, tuple[str, list[str]]] = {}
 """Test without its lane -> the lane in which it passed first, and what it saw there."""
 
@@ -199,10 +202,13 @@ class Shared:
 
 @pytest.fixture(scope="session")
 def shared(lane: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
-    """One product with the default configuration for the whole session of a lane."""
+    """One product with the default configuration for the whole session of a lane.
+
+    What is asked below /streamed is not collected before the upstream has it.
+    """
     bench = Bench(tmp_path_factory.mktemp("shared"), lane)
     upstream = bench.upstream()
-    yield Shared(bench.proxy(upstream), upstream)
+    yield Shared(bench.proxy(upstream, route=[{"upstream": "legacy"}, STREAMED]), upstream)
     bench.close()
 
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.e2e.conftest import Bench, Connect
+from tests.e2e.conftest import STREAMED, Bench, Connect
 from tests.kit.client import Client, request
 from tests.kit.endings import DEBUG, QUICK, dripping, early, page, receipt, whole
 from tests.kit.scene import BIG, LAST, PATIENT, is_held, lingering, states
@@ -181,11 +181,11 @@ def test_a_lingering_client_that_uploads_at_full_speed_is_read_to_its_end(
 ) -> None:
     """A whole upload of 8 MB behind an early refusal is taken, and its client closes by itself."""
     upstream = bench.upstream()
-    upstream.on("/up", early(page(2000, "413 Content Too Large")), at="head")
-    proxy = bench.proxy(upstream, log=DEBUG, timeouts=QUICK)
+    upstream.on("/streamed", early(page(2000, "413 Content Too Large")), at="head")
+    proxy = bench.proxy(upstream, log=DEBUG, timeouts=QUICK, route=[STREAMED])
     client = connect(proxy)
     size = 8_000_000
-    head = request("/up", method="POST", fields=[f"Content-Length: {size}"])
+    head = request("/streamed", method="POST", fields=[f"Content-Length: {size}"])
     client.send(head)
     client.send(b"x" * size)
     assert client.response("POST").status == 413

@@ -69,7 +69,12 @@ UNBELIEVED = (
 def test_fields_that_may_not_trail_end_here(wire: Wire) -> None:
     """RFC 9110 6.5.1: framing, routing, credentials and the like, in both directions."""
     wire.upstream.then(chunked(b"hello", trailers=UNBELIEVED + "X-Sum: 1\r\n"))
-    data = request(method="POST", fields=[*TE, *TAKES]) + BODY + UNBELIEVED.encode() + b"X-Sum: 1\r\n\r\n"
+    data = (
+        request("/streamed", method="POST", fields=[*TE, *TAKES])
+        + BODY
+        + UNBELIEVED.encode()
+        + b"X-Sum: 1\r\n\r\n"
+    )
     got = wire.client().ask(data)
     assert got.trailers == wire.upstream.one().trailers == [(b"X-Sum", b"1")]
 
@@ -80,7 +85,9 @@ def test_connection_takes_trailers_away(wire: Wire) -> None:
     named = "Connection: X-Hop\r\nX-HOP: 0\r\n"
     wire.upstream.then(chunked(b"hello", fields=named, trailers=trailers))
     fields = [*TE, *TAKES, "Connection: TE, X-Hop", "X-HOP: 0"]
-    got = wire.client().ask(request(method="POST", fields=fields) + BODY + trailers.encode() + b"\r\n")
+    got = wire.client().ask(
+        request("/streamed", method="POST", fields=fields) + BODY + trailers.encode() + b"\r\n"
+    )
     seen = wire.upstream.one()
     assert got.trailers == seen.trailers == [(b"X-Sum", b"1"), (b"X-More", b"3")]
     assert "x-hop" not in got
@@ -98,7 +105,9 @@ def test_te_is_for_one_connection(wire: Wire) -> None:
 def test_a_chunked_message_is_chunked_once(wire: Wire) -> None:
     """RFC 9112 6.1, 6.2: one coding, and no length beside it; the strict reader of both sides would tell."""
     wire.upstream.then(chunked(b"hel", b"lo"))
-    got = wire.client().ask(request(method="POST", fields=TE) + b"3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\n\r\n")
+    got = wire.client().ask(
+        request("/streamed", method="POST", fields=TE) + b"3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\n\r\n"
+    )
     seen = wire.upstream.one()
     for message in (got, seen):
         assert message.all("transfer-encoding") == [b"chunked"]

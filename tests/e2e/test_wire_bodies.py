@@ -60,10 +60,10 @@ def test_request_trailers_are_forwarded(wire: Wire) -> None:
     client = wire.client()
     body = chunk(b"hello") + b"0\r\nX-Sum: 1\r\nX-More: a b\r\nContent-Length: 9\r\n\r\n"
     fields = [*TE, "Trailer: X-Sum, X-More"]
-    assert client.ask(request("/a", method="POST", fields=fields) + body).status in (200, 400)
+    assert client.ask(request("/streamed", method="POST", fields=fields) + body).status in (200, 400)
     body = chunk(b"hello") + b"0\r\nX-Sum: 1\r\nX-More: a b\r\n\r\n"
     wire.upstream.reset_scripts()
-    assert wire.client().ask(request("/a", method="POST", fields=fields) + body).status == 200
+    assert wire.client().ask(request("/streamed", method="POST", fields=fields) + body).status == 200
     assert wire.upstream.one().trailers == [(b"X-Sum", b"1"), (b"X-More", b"a b")]
 
 
@@ -93,12 +93,12 @@ def test_a_large_upload_is_streamed(wire: Wire, framing: str) -> None:
     wire.upstream.then(story, at="head")
     client = wire.client()
     if framing == "length":
-        client.send(request("/a", method="POST", fields=[f"Content-Length: {len(BIG)}"]))
+        client.send(request("/streamed", method="POST", fields=[f"Content-Length: {len(BIG)}"]))
         client.send(BIG[: 2 << 20])
         assert begun.wait(5)
         client.send(BIG[2 << 20 :])
     else:
-        client.send(request("/a", method="POST", fields=TE) + chunk(BIG[: 2 << 20]))
+        client.send(request("/streamed", method="POST", fields=TE) + chunk(BIG[: 2 << 20]))
         assert begun.wait(5)
         client.send(chunk(BIG[2 << 20 :]) + b"0\r\n\r\n")
     assert client.response().body == hashlib.sha256(BIG).hexdigest().encode()

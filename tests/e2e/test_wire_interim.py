@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.conftest import Bench, Connect, MakeProxy, Wire, wire_over
+from tests.e2e.conftest import STREAMED, Bench, Connect, MakeProxy, Wire, wire_over
 from tests.kit.answers import dripped, held, reply
 from tests.kit.client import request
 from tests.kit.link import Turn
@@ -211,12 +211,12 @@ def test_a_body_too_large_is_refused_instead_of_continued(ruled: Wire) -> None:
 def test_no_100_before_the_lease(make_proxy: MakeProxy, upstream: Upstream, connect: Connect) -> None:
     """A premature 100 makes the client send what will be refused: it is held until a connection is leased."""
     release = threading.Event()
-    proxy = make_proxy({"legacy": {"servers": [upstream.address], "max_connections": 1}})
+    proxy = make_proxy({"legacy": {"servers": [upstream.address], "max_connections": 1}}, route=[STREAMED])
     upstream.then(held(release, reply(b"first")))
     first, second = connect(proxy), connect(proxy)
-    first.send(request("/first"))
+    first.send(request("/streamed/first"))
     upstream.one()
-    second.send(request("/second", method="POST", fields=[*EXPECT, "Content-Length: 5"]))
+    second.send(request("/streamed", method="POST", fields=[*EXPECT, "Content-Length: 5"]))
     assert second.quiet(0.4)
     release.set()
     assert first.response().body == b"first"
@@ -230,12 +230,12 @@ def test_refused_in_line_instead_of_100(make_proxy: MakeProxy, upstream: Upstrea
     """No lease in queue_timeout: 503, never a 100 before it."""
     release = threading.Event()
     server = {"servers": [upstream.address], "max_connections": 1, "queue_timeout": "300ms"}
-    proxy = make_proxy({"legacy": server})
+    proxy = make_proxy({"legacy": server}, route=[STREAMED])
     upstream.then(held(release, reply(b"first")))
     first, second = connect(proxy), connect(proxy)
-    first.send(request("/first"))
+    first.send(request("/streamed/first"))
     upstream.one()
-    got = second.ask(request("/second", method="POST", fields=[*EXPECT, "Content-Length: 5"]))
+    got = second.ask(request("/streamed", method="POST", fields=[*EXPECT, "Content-Length: 5"]))
     assert got.status == 503
     assert got.interims == []
     assert got.get("retry-after")
@@ -254,7 +254,7 @@ def test_an_early_refusal_of_the_upstream_reaches_the_client(wire: Wire) -> None
 
     wire.upstream.then(story, at="head")
     client = wire.client()
-    client.send(request("/a", method="POST", fields=["Content-Length: 3000000"]))
+    client.send(request("/streamed", method="POST", fields=["Content-Length: 3000000"]))
     client.send(b"x" * 100_000)
     got = client.response()
     assert (got.status, got.body) == (401, b"no" * 100)

@@ -110,7 +110,7 @@ def tables(modes: Sequence[str] = MODES) -> dict[str, Any]:
             {"name": f"{mode}-denied", "path": f"/{mode}/denied", "deny": 403},
         ]
     routes = [
-        {"upstream": "legacy", "path": f"/{mode}/{path}"}
+        {"upstream": "legacy", "path": f"/{mode}/{path}", "buffer_request": "stream"}
         for mode in modes
         for path in ("small", "denied", "early", "page")
     ]
