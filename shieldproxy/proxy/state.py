@@ -73,6 +73,9 @@ class Exchange:
         "whole",
     )
 
+    intake: Any
+    """The body so far, while the lobby collects it (proxy.collect)."""
+
     def __init__(self, rec: Downstream, started: float, nowhere: Group) -> None:
         self.rec = rec
         self.started = started
@@ -113,8 +116,6 @@ class Exchange:
         self.asked = 0.0
         """When the request had gone to the upstream in the express lane; 0 before."""
         self.id = ""
-        self.intake: Any
-        """The body so far, while the lobby collects it."""
         # the rest is the task's, set by `promoted`
         self.bell: Bell | None = None
         self.grant: Callable[[Any, Any], None]

@@ -204,7 +204,7 @@ def test_a_response_before_the_request_is_whole(wire: Wire) -> None:
 
     wire.upstream.then(story, at="head")
     client = wire.client()
-    client.send(request(method="POST", fields=["Content-Length: 1000000"]) + b"x" * 1000)
+    client.send(request("/streamed", method="POST", fields=["Content-Length: 1000000"]) + b"x" * 1000)
     got = client.response()
     assert (got.status, got.body) == (401, b"early")
     client.send_or_fail(b"x" * 999_000)

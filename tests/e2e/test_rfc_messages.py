@@ -197,13 +197,13 @@ def test_an_answer_before_the_body_is_there_says_that_the_end_comes(wire: Wire) 
     wire.may_reset = True
     wire.upstream.then(lambda turn: turn.send(reply(b"no", status="403 Forbidden")), at="head")
     client = wire.client()
-    client.send(request("/1", method="POST", fields=["Content-Length: 400000"]) + request("/smuggled"))
+    client.send(request("/streamed", method="POST", fields=["Content-Length: 400000"]) + request("/smuggled"))
     got = client.response()
     assert (got.status, got.get("connection")) == (403, b"close")
     client.send_or_fail(request("/smuggled"))
     assert client.ending() == "fin"
     assert len(wire.upstream.links) == 1
-    assert all(b"/1" in link.received[:9] for link in wire.upstream.links)
+    assert all(b"/streamed" in link.received[:16] for link in wire.upstream.links)
 
 
 def test_a_refused_upload_is_broken_off(wire: Wire) -> None:
@@ -224,7 +224,7 @@ def test_a_refused_upload_is_broken_off(wire: Wire) -> None:
 
     wire.upstream.then(story, at="head")
     client = wire.client()
-    client.send(request("/1", method="POST", fields=["Content-Length: 3000000"]) + b"y" * 50_000)
+    client.send(request("/streamed", method="POST", fields=["Content-Length: 3000000"]) + b"y" * 50_000)
     assert client.response_head().status == 403
     assert client.stream.exactly(1000, "the refusal") == b"x" * 1000
     client.send(b"y" * 1_000_000)
@@ -246,7 +246,7 @@ def test_an_upload_goes_on_after_an_early_success(wire: Wire) -> None:
 
     wire.upstream.then(story, at="head")
     client = wire.client()
-    client.send(request("/1", method="POST", fields=["Content-Length: 70000"]) + b"x" * 100)
+    client.send(request("/streamed", method="POST", fields=["Content-Length: 70000"]) + b"x" * 100)
     assert begun.wait(5)
     client.send(b"x" * 69_900)
     assert client.response().body == b"hello70000"
