@@ -133,6 +133,7 @@ class Download:
         try:
             sent = pipe.empty(rec.fd, count)
         except OSError as exc:
+            self._came(count)  # these are gone: who sees to the rest has to know where it begins
             raise Ended("client", "relay", "reset", 499) from exc
         if sent:
             ex.bytes_out += sent

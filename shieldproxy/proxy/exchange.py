@@ -38,7 +38,7 @@ async def serve(house: House, ex: Exchange) -> None:
         else:
             finish(house, ex, ending)
     except Ended as exc:
-        if ex.rec.latch & GONE:
+        if ex.rec.latch & GONE or exc.status == 499:  # a send may learn of it before the lobby does
             leave_upstream(house, ex, ex.to_up, exc.rest, whole=exc.whole)
         _let_go(ex)
         if exc.by == "upstream" and (ex.to_down or ex.out is not None):
