@@ -58,7 +58,7 @@ class HealthTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class RepairTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[upstream.NAME.repair]``: what of faulty responses is mended or refused; each that acts is counted."""
+    """``[upstream.NAME.repair]``: what of faulty responses is mended or refused, and counted."""
 
     bare_lf: Annotated[bool, Meta(description="Lines that end with LF alone are mended; false: 502.")] = True
     folds: Annotated[bool, Meta(description="Folded header lines are joined; false: 502.")] = True

@@ -39,12 +39,12 @@ class Repair:
     """A missing Date is added (RFC 9110 section 6.6.1)."""
     connection: bool = True
     """A response that keeps and ends its connection at once ends it; else 502. One that does not say what it
-    should (HTTP/1.0, or a body until the end) ends it too, whatever stands here; it is counted."""
+    should (HTTP/1.0, or a body until the end) ends it too, whatever stands here."""
     length_with_coding: bool = True
     """Content-Length beside Transfer-Encoding is refused with 502; else the coding counts (RFC 9112 6.3)."""
     wrong_length: bool = True
     """Bytes beyond the length end the upstream's connection; else blank lines there do not (RFC 9112 section
-    2.2). A response that is too short is broken off towards the client, whatever stands here; it is counted."""
+    2.2). A response that is too short is broken off towards the client, whatever stands here."""
 
 
 @dataclass(frozen=True, slots=True)
