@@ -13,6 +13,7 @@ from shieldproxy import units
 from shieldproxy.configread import allowed, keys, unwrap
 from shieldproxy.configschema import EVERY, HeadersTable
 from shieldproxy.configtypes import DiskSize, Rate, Seconds, Size, WholeSeconds
+from shieldproxy.configupstream import ServerEntry
 from shieldproxy.core.limits import Buffers, Limits, Timeouts
 from shieldproxy.core.routes import Route
 
@@ -20,6 +21,7 @@ DEFAULTS = {"timeouts": Timeouts(), "limits": Limits(), "buffers": Buffers(), "r
 """Where ``core`` has the default of a key that is not set."""
 HEADINGS = {
     "upstream": "[upstream.NAME]",
+    "upstream.servers": "A server in servers",
     "upstream.health": "[upstream.NAME.health]",
     "upstream.repair": "[upstream.NAME.repair]",
     "route": "[[route]]",
@@ -106,7 +108,10 @@ def table_text(name: str, table: type[msgspec.Struct]) -> str:
 
 def page() -> str:
     """The whole page."""
-    return "\n".join([INTRO, *(table_text(name, table) for name, table in EVERY.items())])
+    tables = list(EVERY.items())
+    at = [name for name, _ in tables].index("upstream")
+    tables.insert(at + 1, ("upstream.servers", ServerEntry))
+    return "\n".join([INTRO, *(table_text(name, table) for name, table in tables)])
 
 
 if __name__ == "__main__":
