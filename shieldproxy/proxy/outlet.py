@@ -51,7 +51,7 @@ class Outlet:
         return held
 
     def spool(self, coming: int) -> None:
-        """There is more for a client that is behind, `coming` bytes (-1: who knows): no need to wait for it."""
+        """There is more for a client that is behind, `coming` bytes (-1: unknown)."""
         ex = self._ex
         if ex.to_down and ex.out is None:
             size = len(ex.to_down) + coming if coming >= 0 else -1
