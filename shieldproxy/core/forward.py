@@ -55,8 +55,7 @@ def request_head(
     HTTP/1.0, for which a body needs a length. ``host``: for a client of HTTP/1.0 that named none, the
     authority that it reached (RFC 9112 section 3.3).
     """
-    edited = route.request_set or route.request_remove or request_id is not None
-    if head.block and not edited and not minor10:
+    if head.block and not route.edits_request and not minor10:
         return b"".join(
             (
                 head.method,
@@ -94,7 +93,7 @@ def write_request(
     elif head.length == CHUNKED:
         lines = without(lines, _TRAILER)
         extra = b"Content-Length: %d\r\n" % framing
-    if route.request_set or route.request_remove or request_id is not None:
+    if route.edits_request:
         lines = _edited(lines, route.request_set, route.request_remove, route.request_id, request_id)
     return b"".join(
         (
@@ -131,7 +130,7 @@ def response_head(
     length is passed on instead. ``date`` is used if the upstream sent none (RFC 9110 section 6.6.1);
     it may be empty.
     """
-    edited = route.response_set or route.response_remove or request_id is not None
+    edited = route.edits_response
     announced = framing if resp.length else resp.content_length
     dated = not date or resp.date
     if resp.block and not edited and not minor10 and announced is not None and announced >= 0 and dated:

@@ -54,12 +54,18 @@ class Route:
     """Whether a request is looked at once more before it goes on."""
     rare: bool = field(init=False, repr=False, compare=False, default=False)
     """The same, or it gets an id."""
+    edits_request: bool = field(init=False, repr=False, compare=False, default=False)
+    """Whether fields are set or removed, or an id is."""
+    edits_response: bool = field(init=False, repr=False, compare=False, default=False)
 
     def __post_init__(self) -> None:
         """Work out what is asked of a route for each request."""
         cleans = self.normalise_path or min(self.max_ranges, self.max_query_duplicates) < maxsize
         object.__setattr__(self, "cleans", cleans)
-        object.__setattr__(self, "rare", cleans or self.request_id is not None)
+        named = self.request_id is not None
+        object.__setattr__(self, "rare", cleans or named)
+        object.__setattr__(self, "edits_request", bool(self.request_set or self.request_remove or named))
+        object.__setattr__(self, "edits_response", bool(self.response_set or self.response_remove or named))
 
     @property
     def place(self) -> str:
