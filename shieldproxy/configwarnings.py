@@ -93,9 +93,14 @@ def _servers(table: UpstreamTable, spec: UpstreamSpec) -> Iterator[tuple[str, st
     if len(main) == 1 and len(spec.backup) < 2 and _changed(table, "balance"):
         yield "balance", f"{NEVER}there is one server"
     if len(addresses) == 1:
-        for key in ("max_fails", "fail_window", "eject", "eject_max", "health"):
+        for key in ("max_fails", "fail_window", "eject", "eject_max"):
             if _changed(table, key):
                 yield key, f"{NEVER}there is one server, which is asked in any case"
+        if spec.health is not None:
+            yield (
+                "health",
+                "is told in the log and changes nothing else: there is one server, asked in any case",
+            )
     if _changed(table, "resolve") and not any(address.is_name for address in addresses):
         yield "resolve", f"{NEVER}no server is set by name"
     if spec.source is not None and all(address.is_unix for address in addresses):
@@ -114,9 +119,6 @@ def _without(table: UpstreamTable, spec: UpstreamSpec) -> Iterator[tuple[str, st
             yield from ((key, f"{NEVER}{told}") for key in others if _changed(table, key))
     if not spec.retry_budget and _changed(table, "retries"):
         yield "retries", "as retry_budget is 0, only what no server has had is sent again"
-    if several and spec.health is not None and spec.health.timeout > spec.health.interval:
-        timeout, interval = (units.show_seconds(t) for t in (spec.health.timeout, spec.health.interval))
-        yield "health", f"its timeout ({timeout}) is above its interval ({interval})"
 
 
 def _changed(table: UpstreamTable, key: str) -> bool:

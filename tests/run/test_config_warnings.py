@@ -39,7 +39,7 @@ UPSTREAM = [
     ("keep_alive = false\npool_idle = '5s'", "pool_idle: never acts: keep_alive is false"),
     (f"servers = {TWO}\nmax_fails = 'off'\neject = '1s'", "eject: never acts: max_fails is off"),
     ("max_fails = 1", "max_fails: never acts: there is one server, which is asked in any case"),
-    ("health = { path = '/up' }", "health: never acts: there is one server, which is asked in any case"),
+    ("health = { path = '/up' }", "health: is told in the log and changes nothing else: there is one server"),
     (
         "retries = 2\nretry_budget = 0",
         "retries: as retry_budget is 0, only what no server has had is sent again",
