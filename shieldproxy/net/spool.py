@@ -197,7 +197,12 @@ class Spool(Filing):
         if at >= start:
             count = _send(sock, self._tail, at - start)
         elif 0 <= at - self._front_at < len(self._front):
-            count = _send(sock, self._front, at - self._front_at)
+            try:
+                count = _send(sock, self._front, at - self._front_at)
+            except BlockingIOError:
+                if self._rested and self._pipe is None:
+                    self._front = b""  # a copy: for who is slow it is read again
+                raise
         elif self._piped:
             count = self._send_from_pipe(sock)
         elif at >= start - len(self._flight):
@@ -273,6 +278,8 @@ class Spool(Filing):
     def rest(self) -> None:
         """The owner will be slow: into the file with it, and the pipe to others."""
         self._rested = self._parting = True
+        if self._pipe is None:
+            self._front = b""  # a copy
         self._pump()
 
     def close(self) -> None:
