@@ -45,10 +45,6 @@ UPSTREAM = [
         "retries: as retry_budget is 0, only what no server has had is sent again",
     ),
     ("queue_length = 0\nqueue_order = 'fifo'", "queue_order: never acts: queue_length is 0"),
-    (
-        f"servers = {TWO}\nhealth = {{ interval = '1s' }}",
-        "health: its timeout (2s) is above its interval (1s)",
-    ),
 ]
 
 
