@@ -12,7 +12,7 @@ it at once, so no request is sent into a dead connection that we could have know
 
 import socket
 from collections import Counter, OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from math import inf
 
 from shieldproxy.core import forward, line
@@ -31,8 +31,11 @@ from shieldproxy.net.tcpinfo import idle_for
 class Group(Connections):
     """The only server of an upstream. `Several` (net/several.py) chooses among more than one."""
 
-    def __init__(self, spec: UpstreamSpec, lobby: Lobby) -> None:
+    def __init__(
+        self, spec: UpstreamSpec, lobby: Lobby, warn: Callable[[str], None] = lambda _: None
+    ) -> None:
         super().__init__(lobby)
+        self._warn = warn
         self.spec = spec
         self.name = spec.name
         self.servers = tuple(Server(address, self) for address in spec.servers + spec.backup)
@@ -251,6 +254,32 @@ class Group(Connections):
 
     def failed(self, server: Server, why: str) -> None:
         """A server has failed (core/health.py says what counts). The only one is asked all the same."""
+
+    def lend(self, server: Server) -> bool:
+        """Take a place for an active check, if one is free or idle; `free` or `abandon` gives it back."""
+        if server.open >= self.spec.max_connections:
+            if not server.idle:
+                return False
+            self._discard(server.idle[0])
+        server.taken += 1
+        server.open += 1
+        return True
+
+    def checked(self, server: Server, why: str) -> None:
+        """An active check is over; `why` says what was found amiss, if anything."""
+        check = self.spec.health
+        if check is None or not server.health.checked(self._lobby.now, check, well=not why):
+            return
+        if why:
+            self.ejections += 1
+            self._warn(f"upstream {self.name}: {server.name} is left out by its checks: {why}")
+        else:
+            self.returns += 1
+            self._warn(f"upstream {self.name}: {server.name} is back: it has passed its checks")
+        self._changed()
+
+    def _changed(self) -> None:
+        """Who may be asked is not who it was. The only one is asked in any case."""
 
     def closed(self, up: Upstream) -> None:
         """A response is whole that ended with its connection."""

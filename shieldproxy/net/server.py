@@ -30,7 +30,6 @@ class Server:
         "open",
         "patience",
         "resolved",
-        "resolved_until",
         "taken",
     )
 
@@ -54,7 +53,7 @@ class Server:
         self.asking = trio.Lock()
         """Held while its name is looked up."""
         self.resolved: tuple[tuple[int, Any], ...] = ()
-        self.resolved_until = -inf
+        """Its addresses, if it is set by name and was found."""
 
     @property
     def leased(self) -> int:

@@ -33,8 +33,7 @@ class Several(Group):
     """The servers of one upstream, and a choice among them."""
 
     def __init__(self, spec: UpstreamSpec, lobby: Lobby, warn: Callable[[str], None]) -> None:
-        super().__init__(spec, lobby)
-        self._warn = warn
+        super().__init__(spec, lobby, warn)
         first = len(spec.servers)
         self._weights = (spec.weights or (1,) * first) + (1,) * len(spec.backup)
         self._tiers = (tuple(range(first)), tuple(range(first, len(self.servers))))
@@ -43,7 +42,7 @@ class Several(Group):
         self._round = RoundRobin(self._weights)
         self._hash = ClientHash([server.name for server in self.servers], self._weights)
         self._numbers = {server: number for number, server in enumerate(self.servers)}
-        self._alarms = {server: Alarm(lambda _: self._pump()) for server in self.servers}
+        self._alarms = {server: Alarm(lambda _: self._changed()) for server in self.servers}
 
     # the choice
 
@@ -123,7 +122,7 @@ class Several(Group):
         self._asked(server)
         return super()._pass_on(server, up)
 
-    def _pump(self) -> None:
+    def _changed(self) -> None:
         """Who may be asked has changed: whoever waits for a place where there is one now, gets it."""
         while self.line:
             if self._choose(None) is None:
@@ -160,7 +159,7 @@ class Several(Group):
         super().free(server)
         if server.health.troubled and server.leased == 0:
             server.health.unproved()
-            self._pump()
+            self._changed()
 
     def failed(self, server: Server, why: str) -> None:
         """A server has failed (core/health.py says what counts): it may be left out for a while."""
@@ -171,17 +170,13 @@ class Several(Group):
         self.ejections += 1
         self._warn(f"upstream {self.name}: {server.name} is left out for {seconds:g} s: {why}")
         self._lobby.arm(self._alarms[server], server.health.until)
-        self._pump()
+        self._changed()
 
     def _passed(self, server: Server) -> None:
         if server.health.passed(self._lobby.now):
-            self.back(server, "it has answered again")
-
-    def back(self, server: Server, why: str) -> None:
-        """A server is asked again like any other."""
-        self.returns += 1
-        self._warn(f"upstream {self.name}: {server.name} is back: {why}")
-        self._pump()
+            self.returns += 1
+            self._warn(f"upstream {self.name}: {server.name} is back: it has answered again")
+            self._changed()
 
 
 def group_of(spec: UpstreamSpec, lobby: Lobby, warn: Callable[[str], None] = lambda _: None) -> Group:
@@ -194,4 +189,4 @@ def group_of(spec: UpstreamSpec, lobby: Lobby, warn: Callable[[str], None] = lam
     """
     if len(spec.servers) + len(spec.backup) > 1:
         return Several(spec, lobby, warn)
-    return Group(spec, lobby)
+    return Group(spec, lobby, warn)

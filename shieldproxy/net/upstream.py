@@ -1,4 +1,4 @@
-"""Connecting to a legacy server, without ever blocking the loop: names are resolved in a thread."""
+"""Connecting to a legacy server, without ever blocking the loop."""
 
 import errno
 import os
@@ -6,27 +6,15 @@ import socket
 from collections.abc import Callable
 from typing import Any, Final
 
-import trio
-
 from shieldproxy.net.bell import Bell
 from shieldproxy.net.lobby import Lobby
+from shieldproxy.net.names import ConnectFailed, addresses_of
 from shieldproxy.net.record import ERROR, HUP, OUT, Upstream
 from shieldproxy.net.server import AVOID, Server
 from shieldproxy.net.source import bind_source, family_of
 
 BACKLOG_FULL: Final = 0.05
 """Seconds between two tries at a unix socket that has no room in its backlog."""
-KEEP_NAME: Final = 10.0
-"""Seconds for which the addresses of a name are used again."""
-
-
-class ConnectFailed(Exception):
-    """No connection; `reason`: "refused", "timeout", "unresolved", "unreachable", "source" or "unwanted"."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
 
 
 async def connect(
@@ -46,7 +34,7 @@ async def connect(
     """
     failure = ConnectFailed("unresolved", f"{server.name} has no address")
     try:
-        addresses = _from_source(server, await _addresses(lobby, server, deadline))
+        addresses = _from_source(server, await addresses_of(lobby, server, deadline))
         for left, (family, address) in zip(range(len(addresses), 0, -1), addresses, strict=True):
             now = lobby.tick()
             until = now + (deadline - now) / left
@@ -64,25 +52,6 @@ async def connect(
     raise failure
 
 
-async def _addresses(lobby: Lobby, server: Server, deadline: float) -> tuple[tuple[int, Any], ...]:
-    """Where to connect to: (family, socket address) pairs."""
-    address = server.address
-    if address.is_unix:
-        return ((socket.AF_UNIX, address.path),)
-    if not address.is_name:
-        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-        return ((family, (address.host, address.port)),)
-    now = lobby.clock()
-    if now >= server.resolved_until:
-        with trio.move_on_after(max(0.0, deadline - now)):
-            async with server.asking:  # one look-up for all: it holds a thread while nobody answers
-                if lobby.clock() >= server.resolved_until:
-                    await _resolve(lobby, server)
-            return server.resolved
-        raise ConnectFailed("timeout", f"{address.host}: no answer to the look-up of the name")
-    return server.resolved
-
-
 def _from_source(server: Server, addresses: tuple[tuple[int, Any], ...]) -> tuple[tuple[int, Any], ...]:
     """Those addresses that can be reached from the one that is configured."""
     source = server.group.spec.source
@@ -93,16 +62,6 @@ def _from_source(server: Server, addresses: tuple[tuple[int, Any], ...]) -> tupl
     if addresses and not found:
         raise ConnectFailed("source", f"{server.name} has no address that can be reached from {source}")
     return found
-
-
-async def _resolve(lobby: Lobby, server: Server) -> None:
-    host, port = server.address.host, server.address.port
-    try:
-        found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
-    except OSError as exc:
-        raise ConnectFailed("unresolved", f"{host}: {exc.strerror or exc}") from exc
-    server.resolved = tuple((family, sockaddr) for family, _, _, _, sockaddr in found)
-    server.resolved_until = lobby.clock() + KEEP_NAME
 
 
 async def _connect_one(

@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from shieldproxy.core.health import FAILURES
 from shieldproxy.core.retry import may_retry
+from shieldproxy.net.names import ConnectFailed
 from shieldproxy.net.record import FIN, GONE, OUT, Upstream
 from shieldproxy.net.server import Grant, Server
-from shieldproxy.net.upstream import ConnectFailed, connect
+from shieldproxy.net.upstream import connect
 from shieldproxy.proxy.fin import fin_seen, why_gone
 from shieldproxy.proxy.house import House
 from shieldproxy.proxy.manners import dressed

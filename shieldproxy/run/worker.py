@@ -17,10 +17,12 @@ from typing import Any, Final, NamedTuple
 import trio
 
 from shieldproxy.core.plan import Plan
+from shieldproxy.net.checks import keep_checking
 from shieldproxy.net.downstream import Clients
 from shieldproxy.net.linger import Closer
 from shieldproxy.net.listener import BindFailed, Listener, bind
 from shieldproxy.net.lobby import Lobby
+from shieldproxy.net.names import keep_fresh
 from shieldproxy.net.pipes import MOST
 from shieldproxy.net.record import Downstream
 from shieldproxy.net.source import source_fault
@@ -180,6 +182,7 @@ class Worker:
             always.start_soon(self.lobby.run, name="lobby")
             always.start_soon(self.lobby.keep_time, name="deadlines")
             always.start_soon(self._journal.run, name="logs")
+            self._look_after_servers(always)
             await always.start(self._obey, listeners)
             self._journal.say(
                 "info", "serving on " + ", ".join(listener.door.listen for listener in listeners)
@@ -189,6 +192,15 @@ class Worker:
             await self._drained.wait()
             exchanges.cancel_scope.cancel()
             always.cancel_scope.cancel()
+
+    def _look_after_servers(self, nursery: trio.Nursery) -> None:
+        """Start the tasks of servers that are checked, or that are set by name."""
+        for group in self.house.groups.values():
+            for server in group.servers:
+                if group.spec.health is not None:
+                    nursery.start_soon(keep_checking, self.lobby, server, group.spec.health, name="check")
+                if server.address.is_name:
+                    nursery.start_soon(keep_fresh, server, self._journal.warn, name="names")
 
     async def _obey(self, listeners: list[Listener], task_status: trio.TaskStatus[None]) -> None:
         """Do what signals say."""

@@ -65,7 +65,7 @@ async def _all(proxy: Proxy, server: Curt, bands: list[list[Client]]) -> None:
         nursery.start_soon(server.run)
         async with trio.open_nursery() as asking:
             for number, clients in enumerate(bands):
-                chance = random.Random(number)  # noqa: S311 - no secret
+                chance = random.Random(number)
                 asking.start_soon(_band, proxy, clients, chance)
                 await trio.sleep(PATIENCE / BANDS)
         nursery.cancel_scope.cancel()

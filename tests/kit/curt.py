@@ -1,7 +1,7 @@
 """A server that closes connections which have been idle for a while, and counts what it was asked to do.
 
-Its close is the plain one of old servers: a timer, then `close()`, whatever is on its way. What arrives behind
-it is answered by its kernel with a reset. Runs in the trio loop of whoever uses it.
+Its close is the plain one of old servers: a timer, then `close()`, whatever is on its way. What arrives
+behind it is answered by its kernel with a reset. Runs in the trio loop of whoever uses it.
 """
 
 import socket

@@ -10,8 +10,8 @@ import trio.testing
 from shieldproxy.core.address import Address
 from shieldproxy.core.upstreams import UpstreamSpec
 from shieldproxy.net.lobby import Lobby
+from shieldproxy.net.names import ConnectFailed, addresses_of
 from shieldproxy.net.pool import Group
-from shieldproxy.net.upstream import ConnectFailed, _addresses
 
 
 class Names(trio.abc.HostnameResolver):
@@ -45,7 +45,7 @@ async def test_one_look_up_for_all(autojump_clock: trio.testing.MockClock) -> No
     server, found = group.servers[0], []
 
     async def ask() -> None:
-        found.append(await _addresses(lobby, server, trio.current_time() + 5))
+        found.append(await addresses_of(lobby, server, trio.current_time() + 5))
 
     async with trio.open_nursery() as nursery:
         for _ in range(100):
@@ -66,7 +66,7 @@ async def test_who_waits_for_a_dead_resolver_has_its_own_deadline(
     async def ask(seconds: float) -> None:
         began = trio.current_time()
         with pytest.raises(ConnectFailed, match="no answer to the look-up"):
-            await _addresses(lobby, group.servers[0], began + seconds)
+            await addresses_of(lobby, group.servers[0], began + seconds)
         ends.append(trio.current_time() - began)
 
     async with trio.open_nursery() as nursery:
@@ -75,4 +75,4 @@ async def test_who_waits_for_a_dead_resolver_has_its_own_deadline(
     assert ends == pytest.approx([2.0, 5.0, 9.0])
     assert names.asked <= 3
     names.dead = False
-    assert await _addresses(lobby, group.servers[0], trio.current_time() + 5)
+    assert await addresses_of(lobby, group.servers[0], trio.current_time() + 5)

@@ -10,9 +10,10 @@ from shieldproxy.core.address import Address
 from shieldproxy.core.upstreams import UpstreamSpec
 from shieldproxy.net.bell import Bell
 from shieldproxy.net.lobby import Lobby
+from shieldproxy.net.names import ConnectFailed
 from shieldproxy.net.pool import Group
 from shieldproxy.net.source import bind_source, source_fault
-from shieldproxy.net.upstream import ConnectFailed, _from_source, connect
+from shieldproxy.net.upstream import _from_source, connect
 
 SPEC = UpstreamSpec("legacy", (Address.parse("legacy.test:80"),))
 NOBODY = "192.0.2.77"
