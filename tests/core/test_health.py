@@ -84,7 +84,7 @@ def test_who_fails_again_soon_is_out_for_longer_and_later_from_the_beginning() -
 
 def test_checks_take_a_server_out_and_bring_it_back() -> None:
     health = Health(SPEC)
-    said = [health.checked(float(n), CHECK, well=well) for n, well in enumerate([1, 0, 1, 0, 0, 0])]
+    said = [health.checked(float(n), CHECK, well=bool(well)) for n, well in enumerate([1, 0, 1, 0, 0, 0])]
     assert said == [False, False, False, False, True, False]
     assert health.down
     assert not health.usable(1e9)
