@@ -1,0 +1,385 @@
+"""The spool, one thing at a time: memory, file, pipe, and what happens when there is none of them."""
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shieldproxy.core.limits import Buffers
+from shieldproxy.net import disk, pipes
+from shieldproxy.net.filing import Filing
+from shieldproxy.net.lobby import CHUNK
+from shieldproxy.net.spool import Spool, Store
+from tests.net.spools import BLOB, Pair, Workshop, drop, exactly, read_all, tcp, workshop
+
+MEMORY = 64 * 1024
+MUCH = 500_000
+SLOTS = {*Spool.__slots__, *Filing.__slots__}
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Workshop]:
+    with workshop(tmp_path, response_file=200_000) as made:
+        yield made
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    made = tcp()
+    yield made
+    drop(*made)
+
+
+@pytest.fixture
+def source() -> Iterator[Pair]:
+    made = tcp()
+    yield made
+    drop(*made)
+
+
+def put_all(shop: Workshop, spool: Spool, data: bytes) -> None:
+    """Put as an owner does: what is full waits for the file."""
+    for start in range(0, len(data), CHUNK):
+        while is_full(spool) and shop.disk.finish():
+            pass
+        assert not is_full(spool)
+        spool.put(data[start : start + CHUNK])
+    shop.finish_all()
+
+
+def is_full(spool: Spool) -> bool:
+    """Ask anew; a type checker takes an answer for lasting."""
+    return spool.full
+
+
+def feed(spool: Spool, source: Pair, data: bytes) -> None:
+    """Send as a fast client does, and fill from that."""
+    ours, far = source
+    for start in range(0, len(data), 200_000):
+        piece = data[start : start + 200_000]
+        far.setblocking(True)
+        far.sendall(piece)
+        end = spool.size + len(piece)
+        while spool.size < end:
+            with suppress(BlockingIOError):
+                spool.fill(ours, end - spool.size)
+
+
+def test_what_fits_stays_in_memory(shop: Workshop) -> None:
+    spool = shop.store.request(shop.wake, 1000)
+    spool.put(b"a" * 600)
+    spool.put(b"b" * 400)
+    assert (spool.size, spool.left, spool.full, spool.fault) == (1000, 1000, False, "")
+    assert spool.taken() == b"a" * 600 + b"b" * 400
+    assert (spool.left, shop.disk.most_open) == (0, 0)
+    spool.close()
+
+
+def test_what_is_more_goes_to_a_file_and_can_be_sent_twice(shop: Workshop, pair: Pair) -> None:
+    spool = shop.store.request(shop.wake)
+    put_all(shop, spool, BLOB[:MUCH])
+    assert shop.store.files == 1
+    assert shop.store.used > MUCH - MEMORY - CHUNK
+    assert os.fstat(spool._fd).st_nlink == 0, "nobody sees it"
+    assert len(spool._tail) <= MEMORY
+    with pytest.raises(RuntimeError):
+        spool.taken()
+    assert read_all(shop, spool, pair, MUCH) == BLOB[:MUCH]
+    assert spool.rewind()
+    assert read_all(shop, spool, pair, MUCH) == BLOB[:MUCH]
+    spool.close()
+    assert shop.store.files == 1, "a thread closes it"
+
+
+def test_a_response_is_full_when_its_file_is_and_goes_on_when_some_is_taken(
+    shop: Workshop, pair: Pair
+) -> None:
+    spool = shop.store.response(shop.wake)
+    fed = 0
+    while not spool.full:
+        spool.put(BLOB[fed : fed + 30_000])
+        fed += 30_000
+        shop.finish_all()
+    assert 200_000 <= fed <= 200_000 + MEMORY + 30_000
+    assert shop.store.used == 200_000
+    got = b""
+    while fed < 3_000_000:
+        while is_full(spool):
+            got += exactly(pair[1], spool.drain(pair[0]))
+        spool.put(BLOB[fed : fed + 30_000])
+        fed += 30_000
+        shop.finish_all()
+        assert shop.store.used <= 200_000, "it is a ring"
+    got += read_all(shop, spool, pair, fed - len(got))
+    assert got == BLOB[:fed]
+    assert not spool.rewind(), "what is taken from a response is gone"
+    spool.close()
+
+
+def test_a_file_that_was_read_empty_is_truncated(
+    shop: Workshop, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shieldproxy.net.spool.CUT", 100_000)
+    spool = shop.store.response(shop.wake)
+    put_all(shop, spool, BLOB[:190_000])
+    assert read_all(shop, spool, pair, 190_000) == BLOB[:190_000]
+    shop.finish_all()
+    assert (shop.store.used, os.fstat(spool._fd).st_size) == (0, 0)
+    spool.put(BLOB[:MEMORY] + b"more")
+    shop.finish_all()
+    assert read_all(shop, spool, pair, MEMORY + 4) == BLOB[:MEMORY] + b"more"
+    spool.close()
+
+
+def test_a_fast_body_goes_through_a_pipe(shop: Workshop, source: Pair, pair: Pair) -> None:
+    spool = shop.store.request(shop.wake, MUCH)
+    spool.put(BLOB[:40_000])
+    feed(spool, source, BLOB[40_000:MUCH])
+    assert shop.store.pipes.lent == 1
+    assert spool._piped == MUCH - 40_000, "all of it"
+    assert spool.rewind(), "nothing has gone out"
+    assert exactly(pair[1], spool.drain(pair[0])) == BLOB[:40_000]
+    assert spool.rewind(), "only memory has"
+    assert read_all(shop, spool, pair, MUCH) == BLOB[:MUCH]
+    assert not spool.rewind()
+    assert (shop.store.pipes.lent, shop.disk.most_open) == (0, 0)
+    spool.close()
+
+
+def test_a_slow_body_is_worth_no_pipe(shop: Workshop, source: Pair) -> None:
+    spool = shop.store.request(shop.wake, MUCH)
+    spool.put(BLOB[:40_000])
+    shop.clock.now += 1
+    shop.lobby.tick()
+    feed(spool, source, BLOB[40_000:100_000])
+    assert shop.store.pipes.times == 0
+    spool.close()
+
+
+@pytest.mark.parametrize("keep", [True, False], ids=["request", "response"])
+def test_a_pipe_that_is_full_is_followed_by_the_file(
+    keep: bool, tmp_path: Path, source: Pair, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipes, "SIZE", CHUNK)
+    with workshop(tmp_path) as shop:
+        spool = (shop.store.request if keep else shop.store.response)(shop.wake, 40_000 + CHUNK)
+        spool.put(BLOB[:40_000])
+        for start in range(40_000, 1_000_000, CHUNK):
+            feed(spool, source, BLOB[start : min(start + CHUNK, 1_000_000)])
+            shop.finish_all()
+        assert 0 < spool._piped < 900_000
+        assert shop.store.used > 0
+        assert read_all(shop, spool, pair, 1_000_000) == BLOB[:1_000_000]
+        assert shop.store.pipes.lent == 0
+        assert not spool.rewind()
+        spool.close()
+
+
+@pytest.mark.parametrize("splice", [True, False], ids=["splice", "no-splice"])
+def test_rest_gives_the_pipe_back_and_leaves_nothing_in_memory(
+    splice: bool, shop: Workshop, source: Pair, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.splice
+
+    def only_pipes(src: int, dst: int, count: int, *args: Any, **kwargs: Any) -> int:
+        if len(args) > 1 and args[1] is not None:
+            raise OSError(errno.EINVAL, "no splice to files of this kind")
+        return real(src, dst, count, *args, **kwargs)
+
+    if not splice:
+        monkeypatch.setattr(os, "splice", only_pipes)
+    spool = shop.store.request(shop.wake, MUCH)
+    spool.put(BLOB[:40_000])
+    feed(spool, source, BLOB[40_000:MUCH])
+    assert exactly(pair[1], spool.drain(pair[0])) == BLOB[:40_000]
+    spool.rest()
+    assert spool.drain(pair[0]) == 0, "a thread has it"
+    woken = shop.woken
+    shop.finish_all()
+    assert shop.woken > woken
+    assert (shop.store.pipes.lent, shop.store.used, len(spool._front)) == (0, MUCH, 0)
+    assert read_all(shop, spool, pair, MUCH - 40_000) == BLOB[40_000:MUCH]
+    assert spool.rewind(), "all of it is on the file"
+    assert read_all(shop, spool, pair, MUCH) == BLOB[:MUCH]
+    spool.close()
+
+
+def test_a_pipe_left_alone_is_called_in_when_others_want_one(
+    shop: Workshop, source: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipes, "MOST", 1)
+    first, second, third = (shop.store.request(shop.wake, MUCH) for _ in range(3))
+    first.put(BLOB[:40_000])
+    feed(first, source, BLOB[40_000:200_000])
+    second.put(BLOB[:40_000])
+    feed(second, source, BLOB[40_000:60_000])
+    assert (shop.store.pipes.times, second._pipe) == (1, None), "the holder has just been busy"
+    shop.clock.now += 2 * pipes.IDLE
+    shop.lobby.tick()
+    third._born = shop.clock.now
+    third.put(BLOB[:40_000])
+    feed(third, source, BLOB[40_000:60_000])
+    assert third._pipe is None
+    shop.finish_all()
+    assert (first._pipe, shop.store.pipes.lent) == (None, 0)
+    feed(third, source, BLOB[60_000:80_000])
+    assert (third._pipe is not None, shop.store.pipes.lent) == (True, 1)
+    for spool in (first, second, third):
+        spool.close()
+
+
+def test_no_directory_is_said_once_and_memory_is_all(tmp_path: Path, pair: Pair) -> None:
+    with workshop(tmp_path / "missing") as shop:
+        assert not shop.store.on
+        warning, again = shop.warnings
+        assert warning == again, "one by the store, one by the test's own disk"
+        assert f"{tmp_path}/missing (No such file or directory)" in warning
+        assert "503" in warning
+        request, response = shop.store.request(shop.wake), shop.store.response(shop.wake)
+        for _ in range(3):
+            request.put(BLOB[:30_000])
+        assert request.fault == "disk-full"
+        response.put(BLOB[:MEMORY])
+        assert is_full(response)
+        assert not response.fault
+        exactly(pair[1], response.drain(pair[0]))
+        assert not is_full(response)
+        request.close()
+        response.close()
+
+
+def test_no_disk_at_all_by_configuration_needs_no_warning(tmp_path: Path) -> None:
+    with workshop(tmp_path, disk_total=0) as shop:
+        assert (shop.store.on, shop.warnings) == (False, [])
+
+
+def test_a_file_system_without_nameless_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.open
+
+    def no_tmpfile(path: str, flags: int, *args: Any, **kwargs: Any) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, "not here")
+        return real(path, flags, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", no_tmpfile)
+    with workshop(tmp_path) as shop:
+        spool = shop.store.request(shop.wake)
+        put_all(shop, spool, BLOB[:MUCH])
+        assert shop.store.used > 0
+        assert list(tmp_path.iterdir()) == []
+        spool.close()
+
+
+def test_all_files_together_stay_within_disk_total(tmp_path: Path) -> None:
+    with workshop(tmp_path, disk_total=1_000_000) as shop:
+        spools = [shop.store.request(shop.wake) for _ in range(4)]
+        for spool in spools:
+            for start in range(0, 400_000, CHUNK):
+                if not spool.fault:
+                    spool.put(BLOB[start : start + CHUNK])
+                    shop.finish_all()
+        assert [spool.fault for spool in spools] == ["", "", "disk-full", "disk-full"]
+        assert shop.store.most <= 1_000_000
+        for spool in spools:
+            spool.close()
+        shop.finish_all()
+        assert shop.store.used == 0
+        late = shop.store.request(shop.wake)
+        put_all(shop, late, BLOB[:MUCH])
+        assert not late.fault
+        late.close()
+
+
+@pytest.mark.parametrize(
+    ("call", "number", "fault"),
+    [
+        ("open", errno.EMFILE, "disk-full"),
+        ("pwrite", errno.ENOSPC, "disk-full"),
+        ("pwrite", errno.EDQUOT, "disk-full"),
+        ("pwrite", errno.EIO, "disk-error"),
+        ("pread", errno.EIO, "disk-error"),
+    ],
+)
+def test_an_error_is_a_fault_and_leaves_nothing(
+    call: str, number: int, fault: str, shop: Workshop, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: Any, **__: Any) -> Any:
+        raise OSError(number, os.strerror(number))
+
+    shop.store.distrust()
+    request, response = shop.store.request(shop.wake), shop.store.response(shop.wake)
+    monkeypatch.setattr(os, call, failing)
+    for spool in (request, response):
+        spool.put(BLOB[: MEMORY + 1])
+        shop.finish_all()
+    if call == "pread":
+        for spool in (request, response):
+            assert spool.drain(pair[0]) == 0
+            shop.finish_all()
+        assert response.fault == fault
+    else:
+        assert response.full
+        assert not response.fault, "memory has everything"
+        assert read_all(shop, response, pair, MEMORY + 1) == BLOB[: MEMORY + 1]
+    assert request.fault == fault
+    assert shop.disk.faults == 2
+    request.close()
+    response.close()
+
+
+def test_closing_while_a_thread_has_it(shop: Workshop, source: Pair) -> None:
+    written, piped = shop.store.request(shop.wake), shop.store.request(shop.wake, MUCH)
+    written.put(BLOB[: MEMORY + 1])
+    piped.put(BLOB[:40_000])
+    feed(piped, source, BLOB[40_000:MUCH])
+    piped.rest()
+    assert len(shop.disk.jobs) == 2
+    written.close()
+    piped.close()
+    woken = shop.woken
+    shop.finish_all()
+    assert (shop.woken, shop.store.used, shop.store.files, shop.store.pipes.lent) == (woken, 0, 0, 0)
+
+
+def test_a_spool_with_a_file_is_small(shop: Workshop) -> None:
+    spool = shop.store.response(shop.wake, 1_000_000)
+    spool.put(BLOB[:150_000])
+    spool.rest()
+    shop.finish_all()
+    assert shop.store.used == 150_000
+    values = [getattr(spool, name) for name in SLOTS - {"_store", "_wake"}]
+    own = sum(sys.getsizeof(value) for value in values if value not in {None, True, False, "", b""})
+    assert sys.getsizeof(spool) + own < 900, "objects that others share are counted here too"
+    spool.close()
+
+
+def test_real_threads_bring_their_work_back(tmp_path: Path, pair: Pair) -> None:
+    made = Workshop(tmp_path)
+    store = Store(made.lobby, Buffers(directory=str(tmp_path)), made.warnings.append)
+    spools = [store.request(made.wake) for _ in range(8)]
+    for spool in spools:
+        for start in range(0, MUCH, 50_000):
+            while spool.full:
+                made.lobby.turn()
+            spool.put(BLOB[start : start + 50_000])
+    for spool in spools:
+        got = b""
+        while spool.left or len(got) < MUCH:
+            with suppress(BlockingIOError):
+                if not spool.drain(pair[0]):
+                    made.lobby.turn()
+            with suppress(BlockingIOError):
+                got += pair[1].recv(1 << 20)
+        assert got == BLOB[:MUCH]
+        spool.close()
+    threads = list(store.disk._threads)
+    assert len(threads) == disk.THREADS + 1
+    store.shut()
+    assert not any(thread.is_alive() for thread in threads)
+    assert (store.used, store.files) == (0, 0)
+    made.shut()
