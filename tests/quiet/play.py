@@ -4,9 +4,10 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from tests.quiet.bestiary import WISHED
 ROOT = Path(__file__).resolve().parents[2]
 SETTLE = 1.5
 """Seconds in which a proxy ends what clients have left behind."""
+
+
+Starter = Callable[[], "subprocess.Popen[str]"]
 
 
 def start(module: str, *words: object, before: Sequence[str] = ()) -> "subprocess.Popen[str]":
@@ -53,9 +57,11 @@ class Recorder:
 
 
 @contextmanager
-def recorder(before: Sequence[str] = ()) -> Iterator[Recorder]:
-    """A recording server while the block runs."""
-    process = start("recorder", before=before)
+def recorder(
+    before: Sequence[str] = (), run: Callable[[Starter], "subprocess.Popen[str]"] = lambda begin: begin()
+) -> Iterator[Recorder]:
+    """A recording server while the block runs; ``run`` calls what starts it, in its own network perhaps."""
+    process = run(partial(start, "recorder", before=before))
     try:
         yield Recorder(process)
     finally:
