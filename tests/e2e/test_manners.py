@@ -55,6 +55,19 @@ def test_http_10_takes_a_collected_body_with_its_length(
     assert got.get("trailer") is None
 
 
+def test_http_10_takes_a_large_collected_body(
+    make_proxy: MakeProxy, upstream: Upstream, connect: Connect
+) -> None:
+    """Beyond memory, by way of a file; and the last request on its connection."""
+    upstream.default = OLD_KEPT
+    client = connect(make_proxy(legacy(upstream, http_version="1.0", max_requests=1, header_case="title")))
+    pieces = b"".join(b"4e20\r\n%b\r\n" % (b"%d" % digit * 20_000) for digit in range(10)) + b"0\r\n\r\n"
+    assert client.ask(request("/", method="PUT", fields=CHUNKED) + pieces).status == 200
+    got = upstream.one()
+    assert (got.version, got.get("content-length"), got.get("connection")) == (b"1.0", b"200000", b"close")
+    assert got.body == b"".join(b"%d" % digit * 20_000 for digit in range(10))
+
+
 def test_http_10_takes_no_stream_without_a_length(
     make_proxy: MakeProxy, upstream: Upstream, connect: Connect
 ) -> None:
@@ -100,6 +113,19 @@ def test_max_requests(make_proxy: MakeProxy, upstream: Upstream, connect: Connec
     assert [message.body for message in seen] == bodies
     assert [message.connection for message in seen] == sorted(message.connection for message in seen)
     assert len(upstream.links) == 3
+
+
+def test_a_last_request_that_is_sent_again_is_no_last_one(
+    make_proxy: MakeProxy, upstream: Upstream, connect: Connect
+) -> None:
+    """Its connection had ended already; on the fresh one it is the first."""
+    upstream.then(reply(), lambda turn: turn.close())
+    client = connect(make_proxy(legacy(upstream, max_requests=2)))
+    for number in range(3):
+        assert client.ask(request(f"/{number}")).status == 200
+    seen = upstream.wait_requests(4)
+    assert [message.target for message in seen] == [b"/0", b"/1", b"/1", b"/2"]
+    assert [message.all("connection") for message in seen] == [[], [b"close"], [], [b"close"]]
 
 
 def test_host(make_proxy: MakeProxy, upstream: Upstream, connect: Connect) -> None:
