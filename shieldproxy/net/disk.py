@@ -239,6 +239,7 @@ class Disk:
         while (job := self._work.get()) is not None:
             perform(job, self.directory)
             self._back(job)
+            del job  # or its bytes stay until there is another
 
     def _serve_closing(self) -> None:
         while (job := self._closing.get()) is not None:
