@@ -1,0 +1,92 @@
+"""What the keys of buffering come to for the server: by default, for a route, by a rule, without a disk."""
+
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import Connect, MakeProxy
+from tests.kit.client import request
+from tests.kit.proxy import Proxy
+from tests.kit.upstream import Upstream
+
+MIB = 1024 * 1024
+PUT = "Transfer-Encoding: chunked"
+WHOLE = {"name": "whole", "method": ["PUT"], "buffer_request": "whole"}
+STREAM = {"name": "stream", "method": ["PUT"], "buffer_request": "stream"}
+
+
+def chunked(method: str = "PUT") -> bytes:
+    """An upload in two chunks."""
+    return request("/up", method=method, fields=[PUT]) + b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("tables", "collected"),
+    [
+        ({}, True),
+        ({"route": {"buffer_request": "stream"}}, False),
+        ({"route": {"buffer_request": "stream"}, "rule": [WHOLE]}, True),
+        ({"rule": [STREAM]}, False),
+        ({"rule": [STREAM, WHOLE]}, True),
+        ({"route": {"buffer_request": "stream"}, "legacy": {"http_version": "1.0"}, "rule": [WHOLE]}, True),
+    ],
+    ids=["default", "route", "rule over route", "rule", "later rule", "to HTTP/1.0"],
+)
+def test_a_rule_goes_before_the_route(
+    make_proxy: MakeProxy, upstream: Upstream, connect: Connect, tables: dict[str, Any], collected: bool
+) -> None:
+    """What was collected has a length at the server, what is streamed is chunked as it came."""
+    client = connect(make_proxy(upstream, **tables))
+    head, _, body = chunked().partition(b"\r\n\r\n")
+    client.send(head + b"\r\n\r\n")
+    if not collected:
+        upstream.wait_links(1)
+    client.send(body)
+    assert client.response().status == 200
+    seen = upstream.one()
+    assert (seen.body, seen.framing) == (b"abcde", "length" if collected else "chunked")
+    assert seen.get("content-length") == (b"5" if collected else None)
+
+
+def test_a_stream_has_no_way_to_a_server_of_http_1_0(
+    make_proxy: MakeProxy, upstream: Upstream, connect: Connect
+) -> None:
+    proxy = make_proxy(upstream, route={"buffer_request": "stream"}, legacy={"http_version": "1.0"})
+    client = connect(proxy)
+    client.send(chunked())
+    assert client.response().status == 411
+    assert not upstream.requests
+    assert _line(proxy)["reason"] == "length-required"
+
+
+@pytest.mark.parametrize("buffers", [{"disk_total": "off"}, {"disk_total": "64KiB"}], ids=["off", "small"])
+def test_without_room_in_files_memory_is_the_bound(
+    make_proxy: MakeProxy, upstream: Upstream, connect: Connect, buffers: dict[str, str]
+) -> None:
+    proxy = make_proxy(upstream, buffers={"request_memory": "32KiB", **buffers})
+    fits = connect(proxy).ask(request("/fits", method="POST", body=b"x" * 32 * 1024))
+    assert fits.status == 200
+    client = connect(proxy)
+    client.send_or_fail(request("/long", method="POST", body=b"x" * MIB))
+    answer = client.response()
+    assert answer.status == 503
+    assert int(answer.get("retry-after") or b"0") >= 1
+    assert [seen.target for seen in upstream.requests] == [b"/fits"]
+    assert [line["reason"] for line in proxy.log_lines(2, kind="exchange")] == ["done", "spool-full"]
+
+
+def test_where_no_file_can_be_made_it_is_said_at_start(
+    make_proxy: MakeProxy, upstream: Upstream, connect: Connect
+) -> None:
+    proxy = make_proxy(upstream, buffers={"directory": "/proc/none"})
+    assert connect(proxy).ask(request("/fits", method="POST", body=b"x" * 60_000)).status == 200
+    proxy.terminate()
+    lines = proxy.stderr().splitlines()
+    (said,) = [line for line in lines if "buffers.directory: no file can be made in /proc/none" in line]
+    (serving,) = [line for line in lines if "serving on" in line]
+    assert lines.index(said) < lines.index(serving)
+
+
+def _line(proxy: Proxy) -> dict[str, Any]:
+    (line,) = proxy.log_lines(1, kind="exchange")
+    return line
