@@ -89,7 +89,7 @@ class Group(Connections):
         self.line[ticket] = now
         return None
 
-    def place(self, *, shun: Collection[Server]) -> Server | None:
+    def place(self, _ticket: Ticket, *, shun: Collection[Server]) -> Server | None:
         """Return a place for a fresh connection at a server that is not in `shun`, if one has room."""
         del shun  # it is the only one
         return None

@@ -58,8 +58,9 @@ class Several(Group):
 
     def _choose(self, ticket: Ticket | None) -> Server | None:
         numbers = self._able()
-        if not numbers:
-            return None
+        return self._pick(numbers, ticket) if numbers else None
+
+    def _pick(self, numbers: Sequence[int], ticket: Ticket | None) -> Server:
         if self.spec.balance == "client_hash" and ticket is not None:
             number = next(number for number in self._hash.order(ticket.client) if number in numbers)
         elif self.spec.balance == "round_robin":
@@ -98,7 +99,7 @@ class Several(Group):
         """Whether there is another server that may be asked."""
         return any(self.servers[number] is not server for number in self._willing(self._lobby.now))
 
-    def place(self, *, shun: Collection[Server]) -> Server | None:
+    def place(self, ticket: Ticket, *, shun: Collection[Server]) -> Server | None:
         """Return a place for a fresh connection at a server that is not in `shun`, if one has room."""
         servers, most = self.servers, self.spec.max_connections
         able = [n for n in self._able() if servers[n] not in shun]
@@ -108,7 +109,7 @@ class Several(Group):
         room = [n for n in able if servers[n].open < most]
         if not room:
             return None
-        server = servers[least(room, lambda n: servers[n].leased, self._weights, self._turn)]
+        server = self._pick(room, ticket)
         self._asked(server)
         server.taken += 1
         server.open += 1

@@ -80,7 +80,7 @@ async def _connect(house: House, ex: Exchange, place: Server) -> Upstream:
                 raise Ended("client", "connect", why_gone(ex), 499) from exc
             group.failed(place, f"connect-{exc.reason}: {exc.detail}")
             tried.append(place)
-            other = group.place(shun=tried)
+            other = group.place(ex, shun=tried)
             if other is not None:
                 ex.place = other
                 group.free(place)
@@ -123,7 +123,7 @@ def again(ex: Exchange, *, unrun: bool) -> bool:
     here = unrun or up.uses > 1
     place: Server | None = None
     if not here:
-        place = group.place(shun=(up.server,))
+        place = group.place(ex, shun=(up.server,))
         if place is None:
             return False
     if not (unrun or group.may_repeat()) or not (ex.spool is None or ex.spool.rewind()):

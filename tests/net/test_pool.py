@@ -164,11 +164,11 @@ def test_after_a_failed_connect_another_server_is_tried() -> None:
     pool = Pool(servers=2, most=1)
     first = pool.group.enter(Ticket())
     assert isinstance(first, Server)
-    other = pool.group.place(shun=[first])
+    other = pool.group.place(Ticket(), shun=[first])
     assert other not in {None, first}
     pool.group.free(first)
     assert sum(leased for leased, _, _ in pool.busy()) == 1
-    assert pool.group.place(shun=[first]) is None, "the other one is full"
+    assert pool.group.place(Ticket(), shun=[first]) is None, "the other one is full"
 
 
 # the end of connections

@@ -73,7 +73,7 @@ class Planner(RuleBasedStateMachine):
         if works:
             self.leased.append(self.pool.connect(place))
             return
-        other = self.pool.group.place(shun=[place])
+        other = self.pool.group.place(Ticket(), shun=[place])
         self.pool.group.free(place)
         if other is not None:
             assert other is not place
