@@ -48,9 +48,9 @@ the first of its file.
 
 **Includes.** `include = ["known-clients.toml"]`, at the top of a file. What is included comes first, so
 that rules of the including file are later and win; of a single value in `[timeouts]`, `[limits]` or
-`[upstream.NAME]`, and of two routes for the same listen, host and path, the including file's stands. An
-included file may include others, each counts once, and may not hold `[server]`, `[log]`, `[admin]` or
-`[buffers]`.
+`[upstream.NAME]` (its `health` and `repair` are one value each), and of two routes for the same listen, host
+and path, the including file's stands. An included file may include others, each counts once, and may not hold
+`[server]`, `[log]`, `[admin]` or `[buffers]`.
 
 **Not honoured yet**: `workers` other than 1, `[admin]`. One warning line names those that a file sets.
 """

@@ -189,3 +189,13 @@ def test_routes_and_rules_say_how_bodies_go(write: Write) -> None:
         "half_close": "probe",
         "timeouts.body_total": math.inf,
     }
+
+
+def test_a_table_in_an_upstream_is_one_value_of_it(write: Write) -> None:
+    write(
+        "[upstream.legacy]\nretries = 3\nhealth = { path = '/a', fall = 5 }\nrepair = { date = false }",
+        "b.toml",
+    )
+    spec = write.plan("include = ['b.toml']\n" + least("health = { rise = 4 }")).upstreams["legacy"]
+    assert spec.health == HealthSpec(rise=4)
+    assert (spec.retries, spec.repair) == (3, Repair(date=False))
