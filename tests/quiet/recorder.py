@@ -151,6 +151,8 @@ class Recorder:
 
     def look(self, link: Link, event: int, now: float) -> None:
         """Something happened on a connection."""
+        if event & GONE and link.answering and not link.left:
+            self.sent(link, now)  # an end behind the last byte is none of the answer's
         if event & GONE and not link.end and (link.working or link.answering):
             error = link.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             self.ended(link, "rst" if error or event & select.EPOLLERR else "fin")
