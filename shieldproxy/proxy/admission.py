@@ -22,6 +22,8 @@ RESERVE: Final = 256
 SCAN_EVERY: Final = 0.05
 """Seconds between two looks over all connections when there are many."""
 MANY: Final = 1000
+SLOW: Final = frozenset({BODY, "send"})
+"""Stages in which a client may be so slow that its place is given away."""
 
 
 class Gate:
@@ -108,13 +110,16 @@ class Gate:
             acknowledged=linger is not None and linger.acked_at <= now,
             age=now - rec.since,
             head_timeout=rec.policy.timeouts.head,
-            slow=rec.stage == BODY and _uploads_slowly(rec, now),
+            slow=rec.stage in SLOW and _is_slow(rec, now),
         )
 
 
-def _uploads_slowly(rec: Downstream, now: float) -> bool:
-    timeouts = rec.policy.timeouts
-    return bool(rec.exchange.intake.pace.slow(now, timeouts.body_idle, timeouts.body_min_rate))
+def _is_slow(rec: Downstream, now: float) -> bool:
+    """Whether the body of a client, or the answer on its way to it, comes on slowly."""
+    ex, timeouts = rec.exchange, rec.policy.timeouts
+    if rec.stage == BODY:
+        return bool(ex.intake.pace.slow(now, timeouts.body_idle, timeouts.body_min_rate))
+    return bool(ex.reader.slow(now, timeouts.send_idle, timeouts.send_min_rate))
 
 
 def _owes(rec: Downstream) -> bool:

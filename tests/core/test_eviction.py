@@ -15,15 +15,25 @@ IN_ORDER = [
     ("linger", True, 0.0),
     ("linger", False, 0.0),
     ("head", False, 5.1),
+    ("body", False, 0.0),
+    ("send", False, 0.0),
     ("idle", False, 0.0),
     ("fresh", False, 0.0),
 ]
 
 
 def test_the_order_is_the_contract_s() -> None:
-    ranks = [rank(phase, acknowledged=acked, age=age, head_timeout=20.0) for phase, acked, age in IN_ORDER]
+    ranks = [
+        rank(phase, acknowledged=acked, age=age, head_timeout=20.0, slow=True)
+        for phase, acked, age in IN_ORDER
+    ]
     assert ranks == sorted(set(ranks))
     assert max(ranks) < NEVER
+
+
+@pytest.mark.parametrize("phase", ["body", "send"])
+def test_who_comes_on_well_stays(phase: str) -> None:
+    assert rank(phase, acknowledged=False, age=1e6, head_timeout=20.0, slow=False) == NEVER
 
 
 @pytest.mark.parametrize(
