@@ -5,7 +5,7 @@ brought to one form (RFC 3986 sections 6.2.2 and 5.2.4) and sent on in that; wha
 an encoded slash or NUL, a backslash (a slash to some), a percent sign without its digits, ``..;`` (``..`` to
 servlet engines). Each step leaves nothing for itself to do again: what is decoded is never a percent sign, so
 ``%252e`` stays what it is. Routes and rules have been found by then, and they are the right ones: what they
-compare (``match.plain_path``) is the same for a path and for its normal form.
+compare (``match.plain_path``, but for a last slash) is the same for a path and for its normal form.
 """
 
 import re
