@@ -38,13 +38,26 @@ def unwritable(config: Config, made: Plan) -> list[str]:
 
 def pointless(config: Config, made: Plan) -> list[str]:
     """One line for each value that can never act, or that stands in another one's way."""
-    return [*_inert(config, made), *_buffers(config, made), *_upstreams(config, made), *_routes(config, made)]
+    return [
+        *_inert(config, made),
+        *_timeouts(config, made),
+        *_buffers(config, made),
+        *_upstreams(config, made),
+        *_routes(config, made),
+    ]
 
 
 def _inert(config: Config, made: Plan) -> Iterator[str]:
     for placed, rule in zip(config.rules, made.rules, strict=True):
         for effect, why in inert_effects(rule, made.base):
             yield f"{f'{placed.where}.{effect}' if effect else placed.where}: {NEVER}{why}"
+
+
+def _timeouts(config: Config, made: Plan) -> Iterator[str]:
+    times, where = made.base.timeouts, config.timeouts.where
+    if times.body_total < times.body_idle:
+        total = units.show_seconds(times.body_total)
+        yield f"{where.at('body_idle')}: {NEVER}body_total is over before ({total})"
 
 
 def _buffers(config: Config, made: Plan) -> Iterator[str]:
@@ -58,7 +71,9 @@ def _buffers(config: Config, made: Plan) -> Iterator[str]:
         for key in ("response_file", "directory"):
             if getattr(table, key):
                 yield f"{where.at(key)}: {NEVER}disk_total is off, so that there are no files"
-        collects = any(route.buffer_request == "whole" for route in made.routes)
+        collects = any(route.buffer_request == "whole" for route in made.routes) or any(
+            ("buffer_request", "whole") in rule.effects for rule in made.rules
+        )
         if collects and most > held.request_memory:
             yield (
                 f"{where.at('disk_total')}: without files an upload above request_memory ({memory}) gets 503 "

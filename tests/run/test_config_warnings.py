@@ -71,6 +71,7 @@ def test_of_nothing_where_every_key_acts(write: Write, lines: str) -> None:
 
 
 BUFFERS = [
+    ("[timeouts]\nbody_total = '5s'", "timeouts.body_idle: never acts: body_total is over before (5s)"),
     ("[buffers]\nrequest_memory = '32MiB'", "buffers.request_memory: 32MiB is above limits.body (16MiB)"),
     (
         "[buffers]\nresponse_file = '16GiB'",
@@ -104,7 +105,7 @@ BUFFERS = [
 
 
 @pytest.mark.parametrize(("text", "told"), BUFFERS)
-def test_of_buffers(write: Write, text: str, told: str) -> None:
+def test_of_bodies(write: Write, text: str, told: str) -> None:
     (line,) = write.warnings(f"{LEAST}\n{text}")
     assert line.startswith(f"a.toml: {told}")
 
@@ -113,6 +114,8 @@ def test_memory_alone_will_do_where_bodies_fit_or_are_streamed(write: Write) -> 
     assert write.warnings(f"{LEAST}[buffers]\ndisk_total = 'off'\nrequest_memory = '16MiB'") == []
     streamed = least(route="buffer_request = 'stream'")
     assert write.warnings(f"{streamed}[buffers]\ndisk_total = 'off'") == []
+    collected = "[[rule]]\nname = 'r'\nbuffer_request = 'whole'\n"
+    assert len(write.warnings(f"{streamed}{collected}[buffers]\ndisk_total = 'off'")) == 1
 
 
 def test_a_stream_to_a_server_of_http_1_0(write: Write) -> None:
