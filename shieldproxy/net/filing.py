@@ -18,8 +18,9 @@ from shieldproxy.net.pipes import Lent
 
 REST: Final = 2048
 """Bytes that stay in memory though the owner is slow: a file costs as much."""
-LATE: Final = 2 * CHUNK
-"""Bytes of a response above the memory limit before it gets a file: most are behind for a moment only."""
+LATE: Final = 3 * CHUNK // 2
+"""Bytes of a response above the memory limit before it gets a file: most are behind for a moment only. Fewer
+than those with which it is full (`spool.AHEAD`), or the file would never begin."""
 CUT: Final = 4 * 1024 * 1024
 """A file that has been read empty and is larger is truncated."""
 

@@ -33,8 +33,8 @@ from shieldproxy.net.filing import CUT, Filing
 from shieldproxy.net.lobby import CHUNK, Lobby
 from shieldproxy.net.means import AT_ONCE, Means
 
-AHEAD: Final = 3 * CHUNK
-"""Bytes above the memory limit while the file catches up; one piece more may come before `full` is seen."""
+AHEAD: Final = 2 * CHUNK
+"""Bytes above the memory limit while the file catches up; a piece more may come in, and one be read back."""
 FAST: Final = 256 * 1024
 """Bytes a second, on average, with which a sender is worth a pipe."""
 ENDLESS: Final = 1 << 62
@@ -170,6 +170,8 @@ class Spool(Filing):
 
     def _pipe_is_last(self) -> bool:
         """Whether nothing is behind the pipe's content."""
+        if self._tail or self._flight:
+            return False
         behind_front = max(self._at, self._front_at + len(self._front)) if self._front else self._at
         return self.size - behind_front == self._piped
 

@@ -12,12 +12,14 @@ import pytest
 
 from shieldproxy.core.limits import Buffers
 from shieldproxy.net import disk, pipes
-from shieldproxy.net.filing import Filing
+from shieldproxy.net.filing import LATE, Filing
 from shieldproxy.net.lobby import CHUNK
 from shieldproxy.net.spool import Spool, Store
 from tests.net.spools import BLOB, Pair, Workshop, drop, exactly, read_all, tcp, workshop
 
 MEMORY = 64 * 1024
+BEYOND = MEMORY + LATE + 1
+"""What goes to a file, be it of a request or of a response."""
 MUCH = 500_000
 SLOTS = {*Spool.__slots__, *Filing.__slots__}
 
@@ -126,13 +128,15 @@ def test_a_file_that_was_read_empty_is_truncated(
 ) -> None:
     monkeypatch.setattr("shieldproxy.net.spool.CUT", 100_000)
     spool = shop.store.response(shop.wake)
-    put_all(shop, spool, BLOB[:190_000])
-    assert read_all(shop, spool, pair, 190_000) == BLOB[:190_000]
+    put_all(shop, spool, BLOB[:BEYOND])
+    assert shop.store.used > 0
+    assert read_all(shop, spool, pair, BEYOND) == BLOB[:BEYOND]
     shop.finish_all()
     assert (shop.store.used, os.fstat(spool._fd).st_size) == (0, 0)
-    spool.put(BLOB[:MEMORY] + b"more")
+    spool.put(BLOB[:BEYOND])
     shop.finish_all()
-    assert read_all(shop, spool, pair, MEMORY + 4) == BLOB[:MEMORY] + b"more"
+    assert shop.store.used > 0
+    assert read_all(shop, spool, pair, BEYOND) == BLOB[:BEYOND]
     spool.close()
 
 
@@ -315,7 +319,7 @@ def test_an_error_is_a_fault_and_leaves_nothing(
     request, response = shop.store.request(shop.wake), shop.store.response(shop.wake)
     monkeypatch.setattr(os, call, failing)
     for spool in (request, response):
-        spool.put(BLOB[: MEMORY + 1])
+        spool.put(BLOB[:BEYOND])
         shop.finish_all()
     if call == "pread":
         for spool in (request, response):
@@ -325,7 +329,7 @@ def test_an_error_is_a_fault_and_leaves_nothing(
     else:
         assert response.full
         assert not response.fault, "memory has everything"
-        assert read_all(shop, response, pair, MEMORY + 1) == BLOB[: MEMORY + 1]
+        assert read_all(shop, response, pair, BEYOND) == BLOB[:BEYOND]
     assert request.fault == fault
     assert shop.disk.faults == 2
     request.close()
@@ -334,7 +338,7 @@ def test_an_error_is_a_fault_and_leaves_nothing(
 
 def test_closing_while_a_thread_has_it(shop: Workshop, source: Pair) -> None:
     written, piped = shop.store.request(shop.wake), shop.store.request(shop.wake, MUCH)
-    written.put(BLOB[: MEMORY + 1])
+    written.put(BLOB[:BEYOND])
     piped.put(BLOB[:40_000])
     feed(piped, source, BLOB[40_000:MUCH])
     piped.rest()

@@ -50,9 +50,18 @@ class AnyOrder(RuleBasedStateMachine):
         announced=st.sampled_from([-1, 100_000, 400_000]),
         cold=st.booleans(),
         failing=st.sampled_from(["", "", "", *CALLS]),
+        first=st.sampled_from([0, 0, 5000]),
     )
     def begin(
-        self, keep: bool, memory: int, limit: int, total: int, announced: int, cold: bool, failing: str
+        self,
+        keep: bool,
+        memory: int,
+        limit: int,
+        total: int,
+        announced: int,
+        cold: bool,
+        failing: str,
+        first: int,
     ) -> None:
         self.shop = Workshop(
             tempfile.gettempdir(),
@@ -67,6 +76,9 @@ class AnyOrder(RuleBasedStateMachine):
             self.shop.store.distrust()
         make = self.shop.store.request if keep else self.shop.store.response
         self.spool = make(self.shop.wake, announced)
+        if first:
+            self.spool.begin(BLOB[:first])
+            self.fed = first
 
     def room(self) -> int:
         return (self.announced if self.announced >= 0 else len(BLOB)) - self.fed

@@ -150,13 +150,18 @@ def collector_kept() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def running(where: Plan) -> AsyncIterator[Running]:
-    """Serve by a plan; at the end the worker is told to stop at once, and its logs are closed."""
+async def running(where: Plan, shared: int = 4096) -> AsyncIterator[Running]:
+    """Serve by a plan; at the end the worker is told to stop at once, and its logs are closed.
+
+    Args:
+        where: the plan.
+        shared: descriptors for clients and files of spools together.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     journal = worker_module._open_logs(where)
     sockets = [bind(address) for address in where.listen]
-    worker = Worker(where, journal, sockets, Room(where.max_connections, 256, 4096, 1024, 4096))
+    worker = Worker(where, journal, sockets, Room(where.max_connections, 256, shared, 1024, 4096))
     made = Running(worker, where, sockets[0].getsockname())
     ready = trio.Event()
     with collector_kept():
