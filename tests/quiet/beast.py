@@ -95,5 +95,5 @@ class Beast:
         self.sock.close()
 
     async def some_time(self, most: float) -> None:
-        """Wait, up to so many seconds."""
-        await trio.sleep(self.dice.uniform(0, most))
+        """Wait, up to so many seconds, and not beyond the end of the run."""
+        await trio.sleep(min(self.dice.uniform(0, most), max(0.0, self.end - time.monotonic())))
