@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from shieldproxy.core.eviction import NEVER, rank
 
-PHASES = ["fresh", "head", "idle", "exchange", "linger"]
+PHASES = ["fresh", "head", "idle", "exchange", "linger", "body", "refused"]
 
-# design, section 5: acknowledged, lingering, heads older than a quarter of `head`, idle, fresh
+# acknowledged, lingering, heads older than a quarter of `head`, slow uploads, idle, fresh
 IN_ORDER = [
     ("linger", True, 0.0),
     ("linger", False, 0.0),
@@ -55,7 +55,9 @@ def test_a_quarter_of_the_head_s_time_is_left_to_everybody(
 
 @given(st.booleans(), st.floats(0, 1e6), st.floats(0.001, 1e6))
 def test_who_is_being_served_stays(acknowledged: bool, age: float, head_timeout: float) -> None:
-    assert rank("exchange", acknowledged=acknowledged, age=age, head_timeout=head_timeout) == NEVER
+    """And so does whoever sends a body as fast as one should."""
+    for phase in ("exchange", "body", "refused"):
+        assert rank(phase, acknowledged=acknowledged, age=age, head_timeout=head_timeout) == NEVER
 
 
 @given(st.sampled_from(PHASES), st.booleans(), st.floats(0, 1e6), st.floats(0, 1e6), st.floats(0.001, 1e6))
