@@ -15,7 +15,7 @@ The desk calls `begin` with an admitted request, the lobby `_on_event` and `_on_
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from math import inf
 from typing import Final
@@ -45,7 +45,7 @@ class Intake:
     chunks: ChunkedReader | None
     left: int
     """Bytes still to come; of a body by length."""
-    held: bytearray = field(default_factory=bytearray)
+    held: bytes | bytearray = b""
     """What has come, while it fits into memory; then the exchange has a spool."""
     to_down: Bytes = b""
     """Of a 100 that its socket has not taken."""
@@ -69,7 +69,11 @@ class Collect:
         self._bound = self._on_event, self._on_due
 
     def begin(self, ex: Exchange) -> None:
-        """Collect the body of an admitted request; what of it came with the head is in the record."""
+        """Collect the body of an admitted request; what of it came with the head is in the record.
+
+        Its head for the upstream is written anew when it is whole: who keeps us waiting needs none before.
+        """
+        ex.request = b""
         rec, length, now = ex.rec, ex.head.length, self._lobby.now
         chunks = ChunkedReader(ex.policy.limits.body) if length == CHUNKED else None
         ex.intake = intake = Intake(Pace(now, now), chunks, length)
@@ -202,11 +206,17 @@ class Collect:
         spool, held = ex.spool, intake.held
         if spool is None:
             rec, length = ex.rec, ex.head.length
-            if length <= self._memory and len(held) + len(data) <= self._memory:
-                held += data
+            # one that will be long has a spool as soon as it shows that it is not slow
+            if len(held) + len(data) <= (self._memory if length <= self._memory else self._memory // 4):
+                if not held:
+                    intake.held = data
+                elif isinstance(held, bytes):
+                    intake.held = bytearray(held) + data
+                else:
+                    held += data
                 return
             ex.spool = spool = self._house.store.request(partial(self._wake, rec), length)
-            intake.held = bytearray()
+            intake.held = b""
             if held:
                 spool.put(bytes(held))
         spool.put(data)
@@ -228,14 +238,12 @@ class Collect:
         head, spool = ex.head, ex.spool
         self._leave(ex)
         size = spool.size if spool is not None else len(intake.held)
-        if head.length == CHUNKED:
-            try:
-                ex.request = self._desk.request_of(ex, head, size)
-            except Unsendable as exc:
-                self._desk.decline(ex, exc.fault)
-                return
-        if spool is None:
-            ex.request = b"".join((ex.request, intake.held))
+        try:
+            request = self._desk.request_of(ex, head, size)
+        except Unsendable as exc:
+            self._desk.decline(ex, exc.fault)
+            return
+        ex.request = request if spool is not None else b"".join((request, intake.held))
         ex.whole = True
         if not self._house.express:
             self._desk.promote(ex, "off", to_down=intake.to_down)
