@@ -251,6 +251,10 @@ class Filing:
         self._pump()
         self._wake()
 
+    def hand_over(self, wake: Callable[[], None]) -> None:
+        """Have another owner, who is called from now on when file work has changed something."""
+        self._wake = wake
+
     # means
 
     def _may_write(self, end: int) -> bool:

@@ -145,7 +145,7 @@ def unfinished(house: House) -> int:
     """How many connections a drain still waits for."""
     clients = house_clients(house)
     gone = house.active - sum(1 for rec in clients if rec.exchange is not None)
-    return gone + sum(1 for rec in clients if rec.state is not State.IDLE or rec.buf)
+    return len(house.attended) + gone + sum(1 for rec in clients if rec.state is not State.IDLE or rec.buf)
 
 
 def stop_all(house: House) -> None:
@@ -154,5 +154,8 @@ def stop_all(house: House) -> None:
         group.line.clear()  # or who is cut off first would hand its place to the next to be cut off
     for rec in house_clients(house):
         house.cut_off(rec, "drain-timeout", 503)
+    for up in list(house.attended):
+        house.forsake(up)
+        up.server.group.abandon(up)
     for group in house.groups.values():
         group.close_idle()

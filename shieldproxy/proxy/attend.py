@@ -4,7 +4,8 @@ A legacy server does not like to be hung up on: some stop half-way, some log an 
 request whose client has gone is abandoned only where the upstream's `abort_upstream` says that this does no
 harm. Any other is sent in full, its response is read and thrown away, and the connection goes back to the
 pool, as if the client were still there: a record of the lobby, without a task, until the response is whole
-or `response_timeout` passes without progress.
+or `response_timeout` passes without progress. A stream of events has no end that could be waited for: it is
+abandoned once its head says what it is. A drain waits for all of them, within its limit.
 
 It never writes to a client and never decides who has gone; `express` and `exchange` hand over to it.
 """
@@ -13,11 +14,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from shieldproxy.core.body import BodyFault, ChunkedReader
+from shieldproxy.core.buffering import streams
 from shieldproxy.core.fields import Fault
 from shieldproxy.core.head import CHUNKED, UNTIL_CLOSE
-from shieldproxy.net.lobby import CHUNK, READS_A_TURN, Lobby
+from shieldproxy.net.lobby import CHUNK, READS_A_TURN
 from shieldproxy.net.record import ENDS, IN, NEWS, OUT, Upstream
 from shieldproxy.proxy.answer import parse
+from shieldproxy.proxy.house import House
+from shieldproxy.proxy.manners import is_surplus
 from shieldproxy.proxy.state import Bytes, Exchange
 
 HEAD: Final = -3
@@ -40,16 +44,33 @@ def may_abandon(ex: Exchange, *, whole: bool) -> bool:
         whole: whether the request's body has been had in full; if not, the server cannot run it, and has to
             be told so.
     """
-    return not whole or ex.head.method in ex.group.spec.abort_upstream
+    return not whole or ex.head.method in ex.group.spec.abort_upstream or _endless(ex)
+
+
+def _endless(ex: Exchange) -> bool:
+    resp = ex.resp
+    return resp is not None and resp.length < 0 and streams(None, "whole", resp.stream, resp.lines)
 
 
 class Attended:
     """One upstream connection whose response nobody wants."""
 
-    __slots__ = ("_data", "_ex", "_lobby", "_method", "_over", "_rest", "_spool", "_to_up", "up")
+    __slots__ = (
+        "_attended",
+        "_data",
+        "_ex",
+        "_lobby",
+        "_method",
+        "_over",
+        "_rest",
+        "_spool",
+        "_to_up",
+        "up",
+    )
 
-    def __init__(self, lobby: Lobby, ex: Exchange, up: Upstream, to_up: Bytes, rest: Rest) -> None:
-        self._lobby = lobby
+    def __init__(self, house: House, ex: Exchange, up: Upstream, to_up: Bytes, rest: Rest) -> None:
+        self._lobby = lobby = house.lobby
+        self._attended = house.attended
         self._ex = ex
         self._method = ex.head.method
         self._to_up = to_up
@@ -57,7 +78,10 @@ class Attended:
         self._data = ex.from_up
         self._over = False
         self._spool, ex.spool = ex.spool, None
+        if self._spool is not None:
+            self._spool.hand_over(self.wake)
         self.up = up
+        house.attended[up] = self
         up.exchange = None
         up.on_event = self.on_event
         up.on_due = self.on_due
@@ -80,13 +104,18 @@ class Attended:
 
     def on_due(self, up: Upstream) -> None:
         """No progress within response_timeout."""
-        self._end()
-        self._ex.group.abandon(up)
+        self._give_up()
+        self._ex.group.failed(up.server, "response-timeout")
 
-    def _end(self) -> None:
+    def end(self) -> None:
         """The connection is about to be another's, or nobody's."""
         self._over = True
+        self._attended.pop(self.up, None)
         self._close_spool()
+
+    def _give_up(self) -> None:
+        self.end()
+        self._ex.group.abandon(self.up)
 
     def _close_spool(self) -> None:
         spool, self._spool = self._spool, None
@@ -106,7 +135,11 @@ class Attended:
                 self._to_up = memoryview(self._to_up)[up.sock.send(self._to_up) :]
                 self._progress()
             while not self._to_up and spool is not None and spool.left:
-                if spool.drain(up.sock) == 0:
+                count = spool.drain(up.sock)
+                if spool.fault:
+                    self._give_up()  # it cannot be sent whole
+                    return
+                if count == 0:
                     return
                 self._progress()
         except BlockingIOError:
@@ -134,18 +167,20 @@ class Attended:
                         self._take(data)
                         if self._over:
                             return
+                        if rest.left == HEAD and not self._data:
+                            continue  # an interim response is no progress
             except BlockingIOError:
                 up.latch &= ~IN
                 return
             except OSError:
                 count = 0
             if count == 0:
-                self._end()
+                self.end()
                 self._ex.group.drop(up)
                 return
             self._progress()
             if rest.left == 0:
-                self._done(surplus=False)
+                self._done(b"")
                 return
         self._lobby.again(up, IN)
 
@@ -160,13 +195,15 @@ class Attended:
                 self._data = data
                 return
             if isinstance(parsed, Fault):
-                self._end()
-                self._ex.group.abandon(self.up)
+                self._give_up()
                 return
             resp, start = parsed
             data = data[start:]
             if resp.status >= 200:
                 self._ex.resp = resp
+                if _endless(self._ex):
+                    self._give_up()
+                    return
                 rest.left = resp.length
                 if resp.length == CHUNKED:
                     rest.chunks = ChunkedReader(padded=True)
@@ -174,24 +211,26 @@ class Attended:
             try:
                 rest.chunks.feed(data)
             except BodyFault:
-                self._end()
-                self._ex.group.abandon(self.up)
+                self._give_up()
                 return
             if rest.chunks.done:
-                self._done(surplus=bool(rest.chunks.rest))
+                self._done(rest.chunks.rest)
         elif rest.left >= 0:
-            surplus = len(data) > rest.left
+            surplus = data[rest.left :]
             rest.left = max(0, rest.left - len(data))
             if rest.left == 0:
-                self._done(surplus=surplus)
+                self._done(surplus)
 
-    def _done(self, *, surplus: bool) -> None:
+    def _done(self, surplus: bytes) -> None:
         """The response is whole: the connection serves others again, if it can."""
         ex, up = self._ex, self.up
         unsent = bool(self._to_up) or (self._spool is not None and self._spool.left > 0)
-        self._end()
+        self.end()
         up.latch |= IN if up.latch & ENDS else 0
-        if surplus or unsent:
+        if surplus and is_surplus(ex, surplus):
+            ex.group.surplus += 1
+            unsent = True
+        if unsent:
             ex.group.abandon(up)
         elif ex.resp is not None and ex.resp.persistent:
             ex.group.release(up)

@@ -254,7 +254,8 @@ class Download:
         ex = self._ex
         up, group = ex.up, ex.group
         self.done = True
-        if not self._upload.whole:
+        ex.whole = self._upload.whole  # nothing of it will be sent again
+        if not ex.whole:
             ex.keep = False
         if up is None:
             return

@@ -7,11 +7,11 @@ shielded. `serve` is the whole story; the functions around it are its steps.
 
 from typing import Final
 
-from shieldproxy.net.record import GONE
+from shieldproxy.net.record import FIN, GONE
 from shieldproxy.net.server import Server
 from shieldproxy.proxy.answer import may_keep, refusal
 from shieldproxy.proxy.ends import SERVED, Ending, finish, give_up, refused
-from shieldproxy.proxy.fin import leave_upstream, why_gone
+from shieldproxy.proxy.fin import fin_seen, leave_upstream, why_gone
 from shieldproxy.proxy.house import House
 from shieldproxy.proxy.lease import again, blame, lease
 from shieldproxy.proxy.readout import chooses
@@ -38,8 +38,8 @@ async def serve(house: House, ex: Exchange) -> None:
         else:
             finish(house, ex, ending)
     except Ended as exc:
-        if ex.rec.latch & GONE or exc.status == 499:  # a send may learn of it before the lobby does
-            leave_upstream(house, ex, ex.to_up, exc.rest, whole=exc.whole)
+        if exc.by == "client":
+            leave_upstream(house, ex, exc, ex.to_up)
         _let_go(ex)
         if exc.by == "upstream" and (ex.to_down or ex.out is not None):
             house.send_rest(ex, exc)
@@ -55,7 +55,9 @@ async def serve(house: House, ex: Exchange) -> None:
 async def _answer(house: House, ex: Exchange) -> Ending:
     """Bring the upstream's response to the client; an answer of ours, if there can be none."""
     try:
-        if ex.rec.latch & GONE:
+        if ex.rec.latch & FIN and ex.whole:
+            fin_seen(ex)
+        if ex.rec.latch & GONE and ex.up is None:
             raise Ended("client", "admission", why_gone(ex), 499)
         while True:
             await lease(house, ex)

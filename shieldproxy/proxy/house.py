@@ -68,6 +68,8 @@ class House:
         """Exchanges begun and not concluded; a promoted one whose task has not started is among them."""
         self.held = 0
         """Clients' connections that have a descriptor."""
+        self.attended: dict[Upstream, Any] = {}
+        """Connections on which a request is seen to its end whose client has gone (proxy.attend)."""
         self.tasks = self.most_tasks = 0
         """Of the task lane, parked ones among them: now, and at most."""
         self.lanes: Counter[str] = Counter()
@@ -144,6 +146,7 @@ class House:
         self.journal.defect(exc)
         try:
             if isinstance(record, Upstream):
+                self.forsake(record)
                 if record.exchange is not None:
                     self.cut_off(record.exchange.rec, DEFECT, 500)
                 record.server.group.forget(record)
@@ -153,6 +156,12 @@ class House:
             self.journal.defect(again)
         if isinstance(record, Record):
             self.lobby.close(record)
+
+    def forsake(self, up: Upstream) -> None:
+        """Attend to a request without a client no longer."""
+        attended = self.attended.pop(up, None)
+        if attended is not None:
+            attended.end()
 
     def cut_off(self, rec: Downstream, reason: str, status: int, event: Event = Event.STOPPED) -> None:
         """End a client's connection at once, with whatever it holds, and say so in outcome and receipt."""

@@ -108,16 +108,20 @@ def again(ex: Exchange, *, unrun: bool) -> bool:
         unrun: whether the server is known to have had nothing of the request.
     """
     up, group = ex.up, ex.group
-    if up is None or not may_retry(
-        method=ex.head.method,
-        reused=up.uses > 1,
-        answered=bool(ex.from_up) or (ex.lane == "task" and ex.answered),
-        replayable=ex.whole or (ex.body_in == 0 and ex.head.length >= 0),
-        retries=ex.retries,
-        unrun=unrun,
-        unsafe=ex.route.retry_unsafe,
-        elsewhere=group.others(up.server),
-        most=group.spec.retries,
+    if (
+        up is None
+        or ex.rec.latch & GONE
+        or not may_retry(
+            method=ex.head.method,
+            reused=up.uses > 1,
+            answered=bool(ex.from_up) or (ex.lane == "task" and ex.answered),
+            replayable=ex.whole or (ex.body_in == 0 and ex.head.length >= 0),
+            retries=ex.retries,
+            unrun=unrun,
+            unsafe=ex.route.retry_unsafe,
+            elsewhere=group.others(up.server),
+            most=group.spec.retries,
+        )
     ):
         return False
     here = unrun or up.uses > 1

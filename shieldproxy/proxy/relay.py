@@ -14,10 +14,10 @@ from typing import Final
 import trio
 
 from shieldproxy.core.sending import next_look
-from shieldproxy.net.record import GONE
+from shieldproxy.net.record import FIN, GONE
 from shieldproxy.proxy.answer import may_continue
 from shieldproxy.proxy.download import Download
-from shieldproxy.proxy.fin import CONTINUE, why_gone
+from shieldproxy.proxy.fin import CONTINUE, fin_seen, why_gone
 from shieldproxy.proxy.house import House
 from shieldproxy.proxy.reading import look
 from shieldproxy.proxy.state import Ended, Exchange, Pace, phase_of
@@ -50,16 +50,18 @@ class Relay:
                 download.take(b"")
             await self._move()
         except Ended as exc:
-            exc.rest, exc.whole = download.rest(), self._upload.whole
+            exc.rest, exc.whole, exc.unsent = download.rest(), self._upload.whole, self._upload.unsent
             exc.phase = exc.phase or phase_of(ex, whole=exc.whole)
             raise
 
     async def _move(self) -> None:
         ex, bell, download, upload = self._ex, self._ex.bell, self._download, self._upload
         assert bell is not None  # noqa: S101 - a task's exchange has one
-        steps = 0
+        rec, steps = ex.rec, 0
         while not download.done:
-            if ex.rec.latch & GONE:
+            if rec.latch & FIN and upload.whole:
+                fin_seen(ex)  # behind a body that was streamed: it shows only now
+            if rec.latch & GONE:
                 raise Ended("client", phase_of(ex, whole=upload.whole), why_gone(ex), 499)
             if download.step() or upload.step():
                 steps += 1

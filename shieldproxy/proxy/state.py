@@ -181,6 +181,8 @@ class Ended(Exception):
         """Of a relay that was left because the client had gone: what the server still sends (attend.Rest)."""
         self.whole = True
         """Of such a one: whether the request's body had been taken in full."""
+        self.unsent = False
+        """Of such a one: whether nothing of the request had gone to the server."""
 
 
 class UpstreamClosed(Ended):

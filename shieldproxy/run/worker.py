@@ -127,7 +127,8 @@ def _room(plan: Plan, journal: Journal) -> Room:
 
 def _left(house: House) -> str:
     """What a drain still waits for, in words."""
-    return f"{house.active} exchanges and {max(0, unfinished(house) - house.active)} closes"
+    exchanges = house.active + len(house.attended)
+    return f"{exchanges} exchanges and {max(0, unfinished(house) - exchanges)} closes"
 
 
 class Worker:
