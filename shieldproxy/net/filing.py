@@ -155,6 +155,9 @@ class Filing:
 
     def _write(self) -> None:
         """Send the tail on its way into the file."""
+        if self._pipe is not None and not self._piped:  # lent, and nothing came: what goes before it is all
+            self._tail, self._front = self._front + self._tail, b""
+            self._give_back()
         tail = self._tail
         start = self.size - len(tail)
         if not self._keep:

@@ -1,0 +1,173 @@
+"""A spool whose disk is full, broken, odd or not there; and the threads that work with it."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shieldproxy.core.limits import Buffers
+from shieldproxy.net import disk
+from shieldproxy.net.filing import LATE, Filing
+from shieldproxy.net.lobby import CHUNK
+from shieldproxy.net.spool import Spool, Store
+from tests.net.spools import (
+    BLOB,
+    Pair,
+    Workshop,
+    drop,
+    exactly,
+    is_full,
+    put_all,
+    read_all,
+    tcp,
+    workshop,
+)
+
+MEMORY = 64 * 1024
+BEYOND = MEMORY + LATE + 1
+"""What goes to a file, be it of a request or of a response."""
+MUCH = 500_000
+SLOTS = {*Spool.__slots__, *Filing.__slots__}
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Workshop]:
+    with workshop(tmp_path, response_file=200_000) as made:
+        yield made
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    made = tcp()
+    yield made
+    drop(*made)
+
+
+def test_no_directory_is_said_once_and_memory_is_all(tmp_path: Path, pair: Pair) -> None:
+    with workshop(tmp_path / "missing") as shop:
+        assert not shop.store.on
+        warning, again = shop.warnings
+        assert warning == again, "one by the store, one by the test's own disk"
+        assert f"{tmp_path}/missing (No such file or directory)" in warning
+        assert "503" in warning
+        request, response = shop.store.request(shop.wake), shop.store.response(shop.wake)
+        for _ in range(3):
+            request.put(BLOB[:30_000])
+        assert request.fault == "disk-full"
+        response.put(BLOB[:MEMORY])
+        assert is_full(response)
+        assert not response.fault
+        exactly(pair[1], response.drain(pair[0]))
+        assert not is_full(response)
+        request.close()
+        response.close()
+
+
+def test_no_disk_at_all_by_configuration_needs_no_warning(tmp_path: Path) -> None:
+    with workshop(tmp_path, disk_total=0) as shop:
+        assert (shop.store.on, shop.warnings) == (False, [])
+
+
+def test_a_file_system_without_nameless_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.open
+
+    def no_tmpfile(path: str, flags: int, *args: Any, **kwargs: Any) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, "not here")
+        return real(path, flags, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", no_tmpfile)
+    with workshop(tmp_path) as shop:
+        spool = shop.store.request(shop.wake)
+        put_all(shop, spool, BLOB[:MUCH])
+        assert shop.store.used > 0
+        assert list(tmp_path.iterdir()) == []
+        spool.close()
+
+
+def test_all_files_together_stay_within_disk_total(tmp_path: Path) -> None:
+    with workshop(tmp_path, disk_total=1_000_000) as shop:
+        spools = [shop.store.request(shop.wake) for _ in range(4)]
+        for spool in spools:
+            for start in range(0, 400_000, CHUNK):
+                if not spool.fault:
+                    spool.put(BLOB[start : start + CHUNK])
+                    shop.finish_all()
+        assert [spool.fault for spool in spools] == ["", "", "disk-full", "disk-full"]
+        assert shop.store.most <= 1_000_000
+        for spool in spools:
+            spool.close()
+        shop.finish_all()
+        assert shop.store.used == 0
+        late = shop.store.request(shop.wake)
+        put_all(shop, late, BLOB[:MUCH])
+        assert not late.fault
+        late.close()
+
+
+@pytest.mark.parametrize(
+    ("call", "number", "fault"),
+    [
+        ("open", errno.EMFILE, "disk-full"),
+        ("pwrite", errno.ENOSPC, "disk-full"),
+        ("pwrite", errno.EDQUOT, "disk-full"),
+        ("pwrite", errno.EIO, "disk-error"),
+        ("pread", errno.EIO, "disk-error"),
+    ],
+)
+def test_an_error_is_a_fault_and_leaves_nothing(
+    call: str, number: int, fault: str, shop: Workshop, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: Any, **__: Any) -> Any:
+        raise OSError(number, os.strerror(number))
+
+    shop.store.distrust()
+    request, response = shop.store.request(shop.wake), shop.store.response(shop.wake)
+    monkeypatch.setattr(os, call, failing)
+    for spool in (request, response):
+        spool.put(BLOB[:BEYOND])
+        shop.finish_all()
+    if call == "pread":
+        for spool in (request, response):
+            assert spool.drain(pair[0]) == 0
+            shop.finish_all()
+        assert response.fault == fault
+    else:
+        assert response.full
+        assert not response.fault, "memory has everything"
+        assert read_all(shop, response, pair, BEYOND) == BLOB[:BEYOND]
+    assert request.fault == fault
+    assert shop.disk.faults == 2
+    request.close()
+    response.close()
+
+
+def test_real_threads_bring_their_work_back(tmp_path: Path, pair: Pair) -> None:
+    made = Workshop(tmp_path)
+    store = Store(made.lobby, Buffers(directory=str(tmp_path)), made.warnings.append)
+    spools = [store.request(made.wake) for _ in range(8)]
+    for spool in spools:
+        for start in range(0, MUCH, 50_000):
+            while spool.full:
+                made.lobby.turn()
+            spool.put(BLOB[start : start + 50_000])
+    for spool in spools:
+        got = b""
+        while spool.left or len(got) < MUCH:
+            with suppress(BlockingIOError):
+                if not spool.drain(pair[0]):
+                    made.lobby.turn()
+            with suppress(BlockingIOError):
+                got += pair[1].recv(1 << 20)
+        assert got == BLOB[:MUCH]
+        spool.close()
+    threads = list(store.disk._threads)
+    assert len(threads) == disk.THREADS + 1
+    store.shut()
+    assert not any(thread.is_alive() for thread in threads)
+    assert (store.used, store.files) == (0, 0)
+    made.shut()
