@@ -14,6 +14,7 @@ import socket
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection
 from math import inf
+from typing import Final
 
 from shieldproxy.core import forward, line
 from shieldproxy.core.address import Address
@@ -26,6 +27,9 @@ from shieldproxy.net.parting import Connections
 from shieldproxy.net.record import ENDS, HUP, IN, LAST, NEWS, Upstream, ignore
 from shieldproxy.net.server import Grant, Server, Ticket
 from shieldproxy.net.tcpinfo import idle_for
+
+LONG: Final = 1.0
+"""Seconds for which we are not kept from reading what has come."""
 
 
 class Group(Connections):
@@ -126,18 +130,23 @@ class Group(Connections):
     def _sure(self, server: Server) -> bool:
         """Whether the youngest idle connection will be kept for as long as a request needs to get there.
 
-        The oldest one shows meanwhile for how long this server keeps them.
+        Ages are the kernel's: ours count from when we came to read the response. Only where half the time is
+        left, and that is long, is it not asked. The oldest one shows for how long this server keeps them.
         """
         if not server.idle or not self._good(server):
             return False
-        now = self._lobby.clock()
-        oldest, youngest = server.idle[0], server.idle[-1]
-        age = max(idle_for(oldest.sock), now - oldest.since)
-        if age < inf:
-            server.patience.lasted(age)
-        if youngest is not oldest:
-            age = max(idle_for(youngest.sock), now - youngest.since)
-        return age <= server.patience.safe(now)
+        now, patience = self._lobby.clock(), server.patience
+        youngest, oldest = server.idle[-1], server.idle[0]
+        age, safe = now - youngest.since, patience.safe(now)
+        if age * 2 <= safe >= LONG:
+            return True
+        age = max(age, idle_for(youngest.sock))
+        if age <= safe:
+            return True
+        lived = max(now - oldest.since, idle_for(oldest.sock))
+        if lived < inf:
+            patience.lasted(lived)
+        return age <= patience.safe(now)
 
     def _good(self, server: Server) -> bool:
         """Whether a server has an idle connection of which this batch has no news.

@@ -93,7 +93,11 @@ class Several(Group):
         return super()._lease(server, once=once)
 
     def _asked(self, server: Server) -> None:
-        server.health.asked(self._lobby.now, self.spec.connect_timeout + self.spec.response_timeout)
+        health = server.health
+        if health.troubled:
+            patience = self.spec.connect_timeout + self.spec.response_timeout
+            health.asked(self._lobby.now, patience)
+            self._lobby.arm(self._alarms[server], self._lobby.now + patience)
 
     def others(self, server: Server) -> bool:
         """Whether there is another server that may be asked."""

@@ -59,6 +59,8 @@ class Still:
         self.discarded = memoryview(bytearray(65536))
         self.called_again: list[Upstream] = []
         self.closed: list[Upstream] = []
+        self.armed: list[Any] = []
+        """Deadlines of others than connections."""
         self.batch: list[tuple[int, int]] = []
 
     def told(self, record: Upstream) -> int:
@@ -67,8 +69,10 @@ class Still:
     def clock(self) -> float:
         return self.now
 
-    def arm(self, record: Upstream, due: float) -> None:
+    def arm(self, record: Any, due: float) -> None:
         record.due = due
+        if not isinstance(record, Upstream) and record not in self.armed:
+            self.armed.append(record)
 
     def again(self, record: Upstream, _events: int = IN) -> None:
         self.called_again.append(record)

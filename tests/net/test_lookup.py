@@ -10,8 +10,9 @@ import trio.testing
 from shieldproxy.core.address import Address
 from shieldproxy.core.upstreams import UpstreamSpec
 from shieldproxy.net.lobby import Lobby
-from shieldproxy.net.names import ConnectFailed, addresses_of
+from shieldproxy.net.names import ConnectFailed, addresses_of, keep_fresh
 from shieldproxy.net.pool import Group
+from tests.net.pools import Pool, Wire
 
 
 class Names(trio.abc.HostnameResolver):
@@ -25,6 +26,23 @@ class Names(trio.abc.HostnameResolver):
         self.asked += 1
         await trio.sleep(float("inf") if self.dead else 1.0)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 80))]
+
+    async def getnameinfo(self, *_args: Any) -> Any:
+        raise NotImplementedError
+
+
+class Changing(trio.abc.HostnameResolver):
+    """A resolver whose answer can be changed; none: the name is not found."""
+
+    def __init__(self, *hosts: str) -> None:
+        self.hosts = hosts
+        self.asked = 0
+
+    async def getaddrinfo(self, *_args: Any, **_flags: Any) -> Any:
+        self.asked += 1
+        if not self.hosts:
+            raise socket.gaierror(socket.EAI_AGAIN, "not now")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, 80)) for host in self.hosts]
 
     async def getnameinfo(self, *_args: Any) -> Any:
         raise NotImplementedError
@@ -76,3 +94,63 @@ async def test_who_waits_for_a_dead_resolver_has_its_own_deadline(
     assert names.asked <= 3
     names.dead = False
     assert await addresses_of(lobby, group.servers[0], trio.current_time() + 5)
+
+
+def at(*hosts: str) -> tuple[tuple[int, Any], ...]:
+    return tuple((socket.AF_INET, (host, 80)) for host in hosts)
+
+
+async def test_a_name_is_looked_up_again_and_its_last_addresses_stay_while_that_fails(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    names, lobby = Changing("192.0.2.1"), cast(Lobby, Clock())
+    said: list[str] = []
+    trio.socket.set_custom_hostname_resolver(names)
+    group = Group(UpstreamSpec("u", (Address.parse("legacy.test:80"),), resolve=10.0), lobby)
+    (server,) = group.servers
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keep_fresh, server, said.append)
+        await trio.sleep(35)
+        assert names.asked == 0, "nobody has wanted it yet"
+        assert await addresses_of(lobby, server, trio.current_time() + 5) == at("192.0.2.1")
+        names.hosts = ()
+        await trio.sleep(30)
+        assert names.asked == 4
+        assert await addresses_of(lobby, server, trio.current_time() + 5) == at("192.0.2.1")
+        assert len(said) == 1, "said once, and not each time"
+        assert "stay in force" in said[0]
+        names.hosts = ("192.0.2.2", "192.0.2.3")
+        await trio.sleep(10)
+        assert await addresses_of(lobby, server, trio.current_time() + 5) == at("192.0.2.2", "192.0.2.3")
+        assert "now at 192.0.2.2, 192.0.2.3" in said[1]
+        nursery.cancel_scope.cancel()
+
+
+async def test_idle_connections_to_addresses_that_are_gone_are_given_up(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Peer(Wire):
+        def __init__(self, number: int, host: str) -> None:
+            super().__init__(number)
+            self.host = host
+
+        def getpeername(self) -> tuple[str, int]:
+            return (self.host, 80)
+
+    names = Changing("192.0.2.1", "192.0.2.2")
+    trio.socket.set_custom_hostname_resolver(names)
+    pool = Pool(1, 2)
+    (server,) = pool.group.servers
+    server.address = Address.parse("legacy.test:80")
+    await addresses_of(cast(Lobby, Clock()), server, trio.current_time() + 5)
+    ups = [pool.lease(), pool.lease()]
+    for up, host in zip(ups, ("192.0.2.1", "192.0.2.2"), strict=True):
+        up.sock = cast(socket.socket, Peer(up.fd, host))
+        pool.group.release(up)
+    names.hosts = ("192.0.2.2",)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keep_fresh, server, pool.said.append)
+        await trio.sleep(11)
+        nursery.cancel_scope.cancel()
+    assert pool.lobby.closed == [ups[0]]
+    assert pool.busy() == [(0, 1, 1)]
