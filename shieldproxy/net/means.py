@@ -18,9 +18,9 @@ from shieldproxy.net.pipes import Pipes
 
 AT_ONCE: Final = 32 * 1024
 """Bytes of one read on the loop: what the page cache has."""
-SUSPECT: Final = 0.005
-"""Seconds after which a read on the loop was no copy from the page cache."""
-DISTRUST: Final = 10.0
+SUSPECT: Final = 0.02
+"""Seconds after which a read on the loop was no copy from the page cache, nor a wait for other threads."""
+DISTRUST: Final = 2.0
 """Seconds for which threads do all reads then."""
 
 
