@@ -237,6 +237,7 @@ class Collect:
         """All of it is here: from now on it is a request like any other."""
         head, spool = ex.head, ex.spool
         self._leave(ex)
+        ex.whole = True
         size = spool.size if spool is not None else len(intake.held)
         try:
             request = self._desk.request_of(ex, head, size)
@@ -244,7 +245,6 @@ class Collect:
             self._desk.decline(ex, exc.fault)
             return
         ex.request = request if spool is not None else b"".join((request, intake.held))
-        ex.whole = True
         if not self._house.express:
             self._desk.promote(ex, "off", to_down=intake.to_down)
         elif intake.to_down:

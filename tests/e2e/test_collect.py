@@ -8,7 +8,6 @@ import json
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -231,80 +230,3 @@ def test_a_100_and_a_large_body(proxy: Proxy, upstream: Upstream, connect: Conne
     got = client.response()
     assert (got.status, got.interims) == (200, [])
     assert upstream.one().body == body
-
-
-# drain or close
-
-
-DENIED: dict[str, Any] = {"rule": [{"name": "denied", "path": "/denied", "deny": 403}]}
-
-
-def receipt(proxy: Proxy, client: Any) -> dict[str, Any]:
-    (line,) = proxy.log_lines(1, kind="connection", port=client.port)
-    return line
-
-
-def test_a_short_rest_is_read_out(make_proxy: MakeProxy, upstream: Upstream, connect: Connect) -> None:
-    proxy = make_proxy(upstream, **DENIED)
-    client = connect(proxy)
-    client.send(post(200_000, "/denied") + BIG[:1000])
-    got = client.response()
-    assert (got.status, got.persistent) == (403, True)
-    client.send(BIG[1000:200_000] + request("/next"))
-    assert client.response().body == b"hello"
-    client.close()
-    line = receipt(proxy, client)
-    assert (line["refused_body"], line["exchanges"]) == ("drain", 2)
-    assert [seen.target for seen in upstream.requests] == [b"/next"]
-
-
-@pytest.mark.parametrize("how", ["long", "chunked", "last"])
-def test_a_rest_that_is_not_worth_it(
-    make_proxy: MakeProxy, upstream: Upstream, connect: Connect, how: str
-) -> None:
-    proxy = make_proxy(upstream, **DENIED)
-    client = connect(proxy)
-    heads = {
-        "long": post(10_000_000, "/denied"),
-        "chunked": request("/denied", method="POST", fields=TE),
-        "last": post(1000, "/denied", "Connection: close"),
-    }
-    client.send(heads[how])
-    got = client.response()
-    assert (got.status, got.get("connection")) == (403, b"close")
-    assert client.ending() == "fin"
-    client.close()
-    assert receipt(proxy, client)["refused_body"] == "close"
-    assert not upstream.links
-
-
-@pytest.mark.parametrize("end", ["fin", "reset", "silence"])
-def test_a_client_that_sends_no_more_of_it(
-    make_proxy: MakeProxy, upstream: Upstream, connect: Connect, end: str
-) -> None:
-    """As curl does that has waited for a 100: it is not waited for without end."""
-    proxy = make_proxy(upstream, timeouts={"body_idle": "300ms", "linger_gap": "100ms"}, **DENIED)
-    client = connect(proxy)
-    assert client.ask(post(1000, "/denied", EXPECT)).status == 403
-    if end == "fin":
-        client.close()
-    elif end == "reset":
-        client.reset()
-    else:
-        assert client.ending() == "fin"
-        client.close()
-    line = receipt(proxy, client)
-    reason = {"fin": "fin-in-body", "reset": "reset", "silence": "body-rest"}[end]
-    assert (line["refused_body"], line["phase"], line["reason"], line["by"]) == (
-        "drain", "refused", reason, "client"
-    )  # fmt: skip
-
-
-def test_a_413_is_read_out_too(proxy: Proxy, upstream: Upstream, connect: Connect) -> None:
-    client = connect(proxy)
-    client.send(post(LIMIT + 1))
-    got = client.response()
-    assert (got.status, got.persistent) == (413, True)
-    client.send(BIG[: LIMIT + 1] + request("/next"))
-    assert client.response().status == 200
-    assert upstream.one().target == b"/next"
