@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from tests.kit.endings import outcome
 from tests.kit.link import Link
 from tests.kit.proxy import Proxy
 from tests.kit.scene import PATIENT, Builder
-from tests.kit.sockets import eventually
+from tests.kit.sockets import ESTABLISHED, eventually, of_port, to_port
 from tests.kit.upstream import Upstream
 from tests.kit.watch import Watch
 
@@ -53,6 +54,22 @@ class Leaving:
             phase,
             status,
         )
+
+    def all_read(self) -> bool:
+        """Wait until the clients have had nothing to read for a while."""
+        port, quiet = int(self.proxy.address.rpartition(":")[2]), 0
+        for _ in range(500):
+            rows = to_port(port, ESTABLISHED) + of_port(port, ESTABLISHED)
+            quiet = 0 if any(row.unread or row.unsent for row in rows) else quiet + 1
+            if quiet > 20:
+                return True
+            time.sleep(0.01)
+        return False
+
+    def still_asked(self) -> None:
+        """The server's connection stays as it is."""
+        link = self.upstream.links[0]
+        assert not eventually(lambda: _ended(link), 0.4)
 
     def left_alone(self, method: str, count: int = 1) -> None:
         """A GET is given up with a FIN; a POST is seen to its end, and the connection serves on."""
