@@ -1,6 +1,8 @@
 """A client's FIN in odd places: pipelines, streams, spools, old versions, unix sockets, real netcats."""
 
+import contextlib
 import shutil
+import signal
 import subprocess
 
 import pytest
@@ -8,7 +10,10 @@ import pytest
 from tests.e2e.conftest import Bench, Connect
 from tests.kit.client import request
 from tests.kit.endings import outcome
+from tests.kit.killable import killable
 from tests.kit.leaving import CONTINUE, WHOLE, leaving
+from tests.kit.sockets import eventually, full_backlog
+from tests.kit.watch import Watch
 
 
 @pytest.mark.parametrize("half_close", ["serve", "abort", "probe"])
@@ -160,3 +165,75 @@ def test_a_netcat(bench: Bench, half_close: str) -> None:
         got = netcat.stdout.read()
     assert got.startswith(b"HTTP/1.1 200 OK\r\n")
     assert got.endswith(b"late")
+
+
+@pytest.mark.parametrize("half_close", ["serve", "abort", "probe"])
+def test_while_connecting(bench: Bench, connect: Connect, half_close: str) -> None:
+    """The server does not take connections: nobody waits for one who has gone."""
+    listener, fillers = full_backlog()
+    with contextlib.ExitStack() as ends:
+        for sock in (listener, *fillers):
+            ends.callback(sock.close)
+        where = f"127.0.0.1:{listener.getsockname()[1]}"
+        scene = leaving(bench, half_close, {"servers": [where], "connect_timeout": "1500ms"})
+        client = connect(scene.proxy).send(request())
+        assert client.quiet()
+        client.half_close()
+        if half_close == "abort":
+            scene.gone(client.port, "abort", "connect")
+            return
+        if half_close == "probe":
+            assert client.interim().raw.startswith(CONTINUE)
+        assert client.response().status == 504
+
+
+@pytest.mark.parametrize("half_close", ["abort", "probe"])
+def test_killed_while_connecting(bench: Bench, half_close: str) -> None:
+    listener, fillers = full_backlog()
+    with contextlib.ExitStack() as ends:
+        for sock in (listener, *fillers):
+            ends.callback(sock.close)
+        where = f"127.0.0.1:{listener.getsockname()[1]}"
+        scene = leaving(bench, half_close, {"servers": [where]})
+        with killable(scene.proxy.address, request()) as client:
+            scene.all_read()
+            client.kill()
+            scene.gone(client.port, "abort" if half_close == "abort" else "reset", "connect")
+
+
+class TestDrain:
+    """TERM while a request without a client is at the server."""
+
+    @pytest.mark.parametrize("when", ["before", "after"])
+    def test_it_is_waited_for(self, bench: Bench, connect: Connect, when: str) -> None:
+        scene = leaving(bench, "abort", server={"drain_timeout": "10s"})
+        client = connect(scene.proxy).send(request("/held", method="POST", body=b"a body"))
+        scene.upstream.wait_requests(1)
+        if when == "before":
+            client.half_close()
+            scene.gone(client.port, "abort", "upstream")
+        scene.proxy.signal(signal.SIGTERM)
+        assert eventually(lambda: "draining: 1 exchanges" in scene.proxy.stderr())
+        client.close()
+        scene.still_asked()
+        assert scene.proxy.process.poll() is None
+        begun = Watch()
+        scene.release.set()
+        assert scene.proxy.process.wait(5) == 0
+        begun.took(0, 2)
+        assert scene.upstream.links[0].ended.wait(5)
+        assert scene.upstream.links[0].end == "fin"
+        assert "drained" in scene.proxy.stderr()
+
+    def test_and_cut_when_its_time_is_over(self, bench: Bench, connect: Connect) -> None:
+        """In an orderly way even then."""
+        scene = leaving(bench, "abort", server={"drain_timeout": "500ms"})
+        client = connect(scene.proxy).send(request("/held", method="POST", body=b"a body"))
+        scene.upstream.wait_requests(1)
+        client.half_close()
+        scene.gone(client.port, "abort", "upstream")
+        begun = Watch()
+        assert scene.proxy.terminate() == 0
+        begun.took(0.4, 3)
+        assert "cut off: 1 exchanges" in scene.proxy.stderr()
+        scene.left_alone("GET")

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.kit.answers import held, reply
 from tests.kit.client import Client, request
-from tests.kit.endings import outcome
+from tests.kit.endings import outcome, receipt
 from tests.kit.link import Link
 from tests.kit.proxy import Proxy
 from tests.kit.scene import PATIENT, Builder
@@ -54,6 +54,8 @@ class Leaving:
             phase,
             status,
         )
+        last = receipt(self.proxy, port)
+        assert (last["by"], last["reason"]) == ("client", reason)
 
     def all_read(self) -> bool:
         """Wait until the clients have had nothing to read for a while."""
