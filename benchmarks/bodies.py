@@ -1,17 +1,19 @@
 """5,000 slow uploads, then 5,000 slow readers of 1 MiB each: what they take, and what is left for others.
 
-Each on a fresh proxy: a calm, the clients come into their state, memory is weighed, a storm. Spooled are the
-bytes of unlinked files that the proxy holds; its tasks are counted from inside.
+Each on a fresh proxy: calm, the clients come into their state, memory is weighed, storm, and when they have
+gone calm again. Spooled are the bytes of unlinked files that the proxy holds; its tasks are counted from inside.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import median
 
 from benchmarks import load, procfs
 from benchmarks.clients import holding
+from benchmarks.held import await_none
 from benchmarks.load import Scenario
-from benchmarks.model import Bar, Grid, Part, Sample, disturbance, number
+from benchmarks.model import Bar, Grid, Part, Sample, disturbance, longest, middle, number
 from benchmarks.product import EXPRESS, counters
 from benchmarks.rig import BenchError, Server
 from benchmarks.stage import Options, Proxy, Stage
@@ -38,50 +40,58 @@ class Weight:
     kernel: int
     """Of both ends: /proc/net/sockstat."""
     spooled: int
-    calm: Sample
-    storm: Sample
+    calm: Sequence[Sample]
+    storm: Sequence[Sample]
     tasks: int | None
     """Of the task lane, at most."""
 
     @property
     def share(self) -> float:
-        """Of the throughput that is left."""
-        return self.storm.rate / self.calm.rate
+        """Of the throughput that is left, medians."""
+        return median(one.rate for one in self.storm) / median(one.rate for one in self.calm)
 
 
 def bodies(stage: Stage, options: Options) -> Part:
     """Both states on each proxy; the short run has ours alone."""
     part = Part("bodies")
-    count, seconds = (FEW, 2) if options.short else (COUNT, 5)
+    count = FEW if options.short else COUNT
     found: dict[str, dict[str, Weight]] = {state: {} for state in TITLES}
     for state, by_name in found.items():
         for proxy in options.wanted(NAMES[:1] if options.short else NAMES):
             try:
-                by_name[proxy.name] = weigh(stage, proxy, state, count, seconds)
+                by_name[proxy.name] = weigh(stage, proxy, state, count, options)
             except (BenchError, OSError) as error:
                 part.failures.append(f"bodies, {state}, {proxy.name}: {error}")
     return conclude(part, found, count)
 
 
-def weigh(stage: Stage, proxy: Proxy, state: str, count: int, seconds: int) -> Weight:
+def weigh(stage: Stage, proxy: Proxy, state: str, count: int, options: Options) -> Weight:
     """One state on a fresh proxy.
 
     Raises:
         BenchError: not all were held.
     """
     with stage.proxy(proxy, capacity=count + 2000) as server:
-        calm = load.run(stage.rig, server, SCENARIO, seconds)
+        calm = spell(stage, server, options)
         before, kernel = procfs.memory(server.pid)["Rss"], procfs.tcp_memory()
         with holding(stage.rig, server, state, count, module="trickler") as failed:
             spooled = settled(server)
             after, kernel = procfs.memory(server.pid)["Rss"], procfs.tcp_memory() - kernel
-            storm = load.run(stage.rig, server, SCENARIO, seconds)
+            storm = spell(stage, server, options)
             held = procfs.held(server.pid, server.port)
+        await_none(server)
+        calm += spell(stage, server, options)
         if failed > count // 100 or held < count * 0.99:
             raise BenchError(f"{held} were held, {failed} failed, of {count}")
     return Weight(
         count, held, after - before, kernel, spooled, calm, storm, counters(server.folder).get("tasks")
     )
+
+
+def spell(stage: Stage, server: Server, options: Options) -> list[Sample]:
+    """Good clients alone, or beside whoever is there: a few runs."""
+    count, seconds = (2, 1) if options.short else (3, 3)
+    return [load.run(stage.rig, server, SCENARIO, seconds, options.tries) for _ in range(count)]
 
 
 def settled(server: Server) -> int:
@@ -112,8 +122,8 @@ def conclude(part: Part, found: Mapping[str, Mapping[str, Weight]], count: int) 
                     number(one.spooled / one.held, 0),
                     "-" if one.tasks is None else number(one.tasks, 0),
                     number(one.share, 3),
-                    number(one.storm.p99_ms, 2),
-                    number(one.storm.longest_ms),
+                    number(middle([sample.p99_ms for sample in one.storm]), 2),
+                    number(longest(one.storm)),
                 ]
             )
         part.bars += bars(state, by_name.get(EXPRESS), count)
@@ -121,14 +131,14 @@ def conclude(part: Part, found: Mapping[str, Mapping[str, Weight]], count: int) 
         "state",
         "held",
         "resident B",
-        "kernel TCP B",
+        "kernel B",
         "spooled B",
         "tasks",
         "share",
         "p99 ms",
         "longest ms",
     )
-    samples = [sample for by in found.values() for one in by.values() for sample in (one.calm, one.storm)]
+    samples = [sample for by in found.values() for one in by.values() for sample in [*one.calm, *one.storm]]
     note = "; ".join(
         text
         for text in (

@@ -119,7 +119,8 @@ def test_the_contract_has_a_bar_for_each_of_its_promises() -> None:
 
 def test_slow_bodies_are_weighed_by_the_connection() -> None:
     def weight(rate: float, tasks: int) -> bodies.Weight:
-        return bodies.Weight(10, 10, 40_960, 2_621_440, 0, Sample(1, 100, 1, 1), Sample(1, rate, 1, 1), tasks)
+        calm, storm = [Sample(1, 100, 1, 1)] * 3, [Sample(1, rate, 1, 1)] * 3
+        return bodies.Weight(10, 10, 40_960, 2_621_440, 0, calm, storm, tasks)
 
     for rate, tasks, verdict in ((90, 64, "met"), (89, 65, "missed")):
         found = {"upload": {product.EXPRESS: weight(rate, tasks)}, "reader": {}}
