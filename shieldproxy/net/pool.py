@@ -135,12 +135,13 @@ class Group(Connections):
         """
         if not server.idle or not self._good(server):
             return False
-        now, patience = self._lobby.clock(), server.patience
+        now, patience = self._lobby.now, server.patience
         youngest, oldest = server.idle[-1], server.idle[0]
-        age, safe = now - youngest.since, patience.safe(now)
-        if age * 2 <= safe >= LONG:
+        safe = patience.safe(now)
+        if (now - youngest.since) * 2 <= safe >= LONG:
             return True
-        age = max(age, idle_for(youngest.sock))
+        now = self._lobby.clock()
+        age = max(now - youngest.since, idle_for(youngest.sock))
         if age <= safe:
             return True
         lived = max(now - oldest.since, idle_for(oldest.sock))

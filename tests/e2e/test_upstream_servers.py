@@ -267,12 +267,3 @@ def test_connections_that_cannot_be_made_cost_no_budget(bench: Bench, connect: C
     proxy = over(bench, free_address(), free_address(), good, max_fails="off", retry_budget=0, retries=0)
     client = connect(proxy)
     assert [client.ask(request(method="POST", body=b"x")).status for _ in range(20)] == [200] * 20
-
-
-def test_a_server_that_comes_up_a_moment_later(bench: Bench, connect: Connect) -> None:
-    """The only server, just restarting: a second try at connecting finds it."""
-    server = bench.upstream(free_address(), start=False)
-    client = connect(over(bench, server))
-    threading.Timer(0.03, server.start).start()
-    assert client.ask(request(method="POST", body=b"x")).status in {200, 502}
-    assert client.ask(request()).status == 200
