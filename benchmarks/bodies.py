@@ -1,7 +1,7 @@
 """5,000 slow uploads, then 5,000 slow readers of 1 MiB each: what they take, and what is left for others.
 
 Each on a fresh proxy: calm, the clients come into their state, memory is weighed, storm, and when they have
-gone calm again. Spooled are the bytes of unlinked files that the proxy holds; its tasks are counted from inside.
+gone calm again. Spooled are the bytes of unlinked files that the proxy holds; tasks are counted from inside.
 """
 
 import time

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -171,3 +172,29 @@ def test_real_threads_bring_their_work_back(tmp_path: Path, pair: Pair) -> None:
     assert not any(thread.is_alive() for thread in threads)
     assert (store.used, store.files) == (0, 0)
     made.shut()
+
+
+def test_freed_memory_is_given_back_once_the_disk_has_caught_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Workshop(tmp_path)
+    store = Store(made.lobby, Buffers(directory=str(tmp_path)), made.warnings.append)
+    given = threading.Event()
+    monkeypatch.setattr(disk, "give_back", given.set)
+    spools = [store.request(made.wake) for _ in range(disk.TRIM // MUCH + 2)]
+    for spool in spools:
+        for start in range(0, MUCH, 50_000):
+            while spool.full:
+                made.lobby.turn()
+            spool.put(BLOB[start : start + 50_000])
+    while store.disk._under_way:
+        made.lobby.turn()
+    assert given.wait(5)
+    for spool in spools:
+        spool.close()
+    store.shut()
+    made.shut()
+
+
+def test_the_library_has_a_way_to_give_memory_back() -> None:
+    disk.give_back()
