@@ -48,7 +48,7 @@ PARTS: dict[str, Callable[[Stage, Options], Part]] = {
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("parts", nargs=-1, metavar=f"[{'|'.join(PARTS)}]...")
 @click.option(
-    "--short", is_flag=True, help="Fewer rounds, 2,000 connections held: about five minutes in all."
+    "--short", is_flag=True, help="Fewer rounds, 2,000 connections held: about six minutes in all."
 )
 @click.option("--only", multiple=True, metavar="PROXY", help="Only these proxies (may be repeated).")
 @click.option("--held", "count", type=click.IntRange(100, 18000), help="Connections to hold in each state.")
