@@ -11,6 +11,9 @@ a body that is gone) a connection is used only while it has been idle for less t
 So the learning does not cost a request either: an age must have been survived by another connection first,
 and those that nobody used, or that carry requests which may be sent again, are the ones that find out.
 
+Connections are given up at that age, but for the oldest: it is left to the server, and tells whether it still
+closes then. So requests that may be sent again hardly meet it either.
+
 A restart closes everything at once, at ages that mean nothing. It is known by its burst: several connections
 of quite different ages within `BURST`. It teaches no time, and what was survived counts from anew, as the
 server may have come back with another configuration. A single close among many others is an outlier below
@@ -34,8 +37,8 @@ OUTLIERS: Final = 16
 """One in so many closes may be left out of account."""
 BURST: Final = 0.1
 """Seconds; closes within them are taken for one event."""
-DENIALS: Final = 16
-"""Connections that must outlive the low quantile before the shortest close is forgotten."""
+DENIALS: Final = 8
+"""Times that connections must outlive the low quantile before the shorter half of the closes is forgotten."""
 
 
 class Patience:
@@ -65,7 +68,7 @@ class Patience:
             self._denied += 1
             if self._denied >= DENIALS:
                 self._denied = 0
-                self._closes.remove(min(self._closes))
+                self._closes = deque(sorted(self._closes)[(len(self._closes) + 1) // 2 :], maxlen=KEPT)
                 self._find_low()
 
     def safe(self, now: float) -> float:
@@ -73,11 +76,19 @@ class Patience:
 
         A close that has just been seen counts, whatever it turns out to have been.
         """
+        bound = self._bound(now)
+        return min(max(GRACE, self._survived * SHARE), bound)
+
+    def keep(self, now: float) -> float:
+        """Seconds of idleness after which the server is about to close a connection; inf: it never did."""
+        return max(0.0, self._bound(now))
+
+    def _bound(self, now: float) -> float:
+        """Seconds of idleness well below those after which the server closes; negative: it does at once."""
         if self._burst and now >= self._burst_began + BURST:
             self._settle()
         low = min(self._low, *self._burst) if self._burst else self._low
-        safe = max(GRACE, self._survived * SHARE)
-        return safe if low == inf else min(safe, low * SHARE, low - LEAST_MARGIN)
+        return min(low * SHARE, low - LEAST_MARGIN)
 
     def _settle(self) -> None:
         """A burst is over: one close more to remember, or a restart."""

@@ -9,10 +9,11 @@ import socket
 from functools import partial
 from typing import Final
 
+from shieldproxy.core.upstreams import UpstreamSpec
 from shieldproxy.net.lobby import READS_A_TURN, Lobby
 from shieldproxy.net.record import IN, NEWS, Upstream
 from shieldproxy.net.server import Server
-from shieldproxy.net.tcpinfo import bound_orphan
+from shieldproxy.net.tcpinfo import bound_orphan, idle_before_fin
 
 ABANDON_TIME: Final = 5.0
 PART_TIME: Final = 1.0
@@ -25,6 +26,7 @@ class Connections:
     """The connections to the servers of one upstream, as far as their ends go."""
 
     servers: tuple[Server, ...]
+    spec: UpstreamSpec
 
     def __init__(self, lobby: Lobby) -> None:
         self._lobby = lobby
@@ -102,14 +104,31 @@ class Connections:
             self._ended(up)
 
     def _ended(self, up: Upstream) -> None:
-        now = self._lobby.now
+        """The server has closed an idle connection, or spoken on it."""
+        now, server = self._lobby.now, up.server
+        age = idle_before_fin(up.sock)
         self.dropped_idle += 1
-        up.server.patience.ended(now, now - up.since)
+        server.patience.ended(now, now - up.since if age is None else age)
+        server.keep = self._keep(server)
         self._discard(up)
 
+    def _keep(self, server: Server) -> float:
+        """Seconds for which its connections are kept: as configured, or less than it does as far as known."""
+        return min(self.spec.pool_idle, server.patience.keep(self._lobby.now))
+
     def on_pool_due(self, up: Upstream) -> None:
-        """An idle connection was not used for pool_idle."""
-        up.server.patience.lasted(self._lobby.now - up.since)
+        """An idle connection was not used for as long as it is kept.
+
+        Before the server closes it we do: no request meets its close then. The oldest one is left to the
+        server: it tells whether the time is still the same.
+        """
+        server = up.server
+        lived, server.keep = self._lobby.now - up.since, self._keep(server)
+        keep = self.spec.pool_idle if up is server.idle[0] else server.keep
+        if lived < keep:
+            self._lobby.arm(up, up.since + keep)
+            return
+        server.patience.lasted(lived)
         self._discard(up)
 
     def _discard(self, up: Upstream) -> None:

@@ -224,7 +224,7 @@ class Group(Connections):
         up.since = now = self._lobby.now
         up.on_event = self._on_pooled
         up.on_due = self._on_pool_due
-        up.due = due = now + self.spec.pool_idle
+        up.due = due = now + server.keep
         if due <= up.slot:
             self._lobby.arm(up, due)
 

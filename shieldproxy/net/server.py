@@ -26,6 +26,7 @@ class Server:
         "group",
         "health",
         "idle",
+        "keep",
         "name",
         "open",
         "patience",
@@ -39,6 +40,8 @@ class Server:
         self.group = group
         self.idle: list[Upstream] = []
         """Unused connections, the one used last at the end."""
+        self.keep: float = group.spec.pool_idle
+        """Seconds for which an unused connection is kept."""
         self.open = 0
         """Connections in any state, and places granted for one."""
         self.taken = 0

@@ -17,6 +17,7 @@ FIN_WAIT1: Final = 4
 FIN_WAIT2: Final = 5
 TIME_WAIT: Final = 6
 CLOSE: Final = 7
+CLOSE_WAIT: Final = 8
 
 TCP_NOTSENT_LOWAT: Final = 25  # linux/tcp.h; CPython 3.11 exports it, older headers do not
 
@@ -26,6 +27,7 @@ _FIRST: Final = struct.Struct("=I")
 # state, retransmits, probes; last_data_recv and last_ack_recv (ms) at 52; rtt (us) at 68; bytes_acked at 120
 _FACTS: Final = struct.Struct("=BxBB48xII8xI48xQ")
 _SILENCE: Final = struct.Struct("=B51xI")
+_SILENCES: Final = struct.Struct("=B51xII")
 # bytes_sent and bytes_retrans (u64 at 200), bytes_acked at 120
 _COUNTS: Final = struct.Struct("=120xQ72xQQ")
 
@@ -118,6 +120,20 @@ def idle_for(sock: socket.socket) -> float:
             return inf
         return inf
     return data / 1000 if state == ESTABLISHED else inf
+
+
+def idle_before_fin(sock: socket.socket) -> float | None:
+    """Seconds from the last byte that came to the FIN behind it, by the kernel's clock; None: not known.
+
+    A FIN acknowledges, as every segment does, and is the last one that came: however late it is seen, the
+    time between is right.
+    """
+    try:
+        raw = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 60)
+        state, data, ack = _SILENCES.unpack_from(raw)
+    except (OSError, struct.error):
+        return None
+    return (data - ack) / 1000 if state == CLOSE_WAIT and data >= ack else None
 
 
 def unheard(sock: socket.socket, size: int) -> bool:

@@ -79,9 +79,11 @@ def test_ten_thousand_requests_and_a_server_that_closes_after_two_seconds(bench:
     bands = [[Client(f"/{n}/{number}") for number in range(EACH)] for n in range(BANDS)]
     trio.run(_all, proxy, server, bands)
     statuses = sum((client.statuses for band in bands for client in band), Counter[bytes]())
+    lost = [line for line in proxy.lines("exchange") if line["status"] != 200]
+    assert not lost, Counter((line["method"], line["reason"], line.get("retries")) for line in lost)
     assert statuses == {b"200": ALL}
     assert {what: count for what, count in server.ran.items() if count != 1} == {}
     assert len(server.ran) == ALL
-    assert server.closed > EACH * BANDS, "the server's time-out was hardly met"
+    assert server.closed > EACH * BANDS / 2, "the server's time-out was hardly met"
     again = Counter(line["method"] for line in proxy.lines("exchange") if line.get("retries"))
     print(f"{server.taken} connections, {server.closed} closed by the server, sent again: {dict(again)}")

@@ -228,6 +228,7 @@ def test_an_unused_one_is_given_up_after_pool_idle() -> None:
     pool.lobby.now += 5
     pool.group.release(up)
     assert up.due == pool.lobby.now + 30
+    pool.lobby.now += 30
     up.on_due(up)
     assert pool.busy() == [(0, 0, 0)]
     assert pool.group.dropped_idle == 0

@@ -10,7 +10,7 @@ import pytest
 from shieldproxy.core.idle import BURST, GRACE, SHARE
 from shieldproxy.net.record import FIN
 from shieldproxy.net.server import Server
-from shieldproxy.net.tcpinfo import idle_for, unheard
+from shieldproxy.net.tcpinfo import idle_before_fin, idle_for, unheard
 from tests.kit.sockets import eventually
 from tests.net.pools import Pool, Ticket, wire
 
@@ -122,6 +122,25 @@ def test_after_a_restart_the_grace_is_all_again() -> None:
     assert pool.group.take_sure(ONCE) is None
 
 
+def test_connections_are_given_up_before_the_server_closes_them_but_for_the_oldest() -> None:
+    pool = Pool(most=4)
+    for _ in range(2):
+        up = pool.lease()
+        pool.group.release(up)
+        pool.lobby.now += 2
+        up.on_event(up, FIN)
+    idle(pool, 3)
+    ups = list(pool.group.servers[0].idle)
+    assert [up.due for up in ups] == [pool.lobby.now + 1.5] * 3
+    pool.lobby.now += 1.5
+    for up in ups:
+        up.on_due(up)
+    assert pool.lobby.closed[-2:] == ups[1:]
+    assert ups[0].due == pool.lobby.now - 1.5 + 30, "left to the server, to see when it closes"
+    ups[0].on_event(ups[0], FIN)
+    assert pool.busy() == [(0, 0, 0)]
+
+
 # what the kernel tells
 
 Pair = tuple[socket.socket, socket.socket]
@@ -144,6 +163,22 @@ def test_the_kernel_counts_from_the_last_byte_that_came(pair: Pair) -> None:
     assert idle_for(ours) >= 0.14, "whether or not it was read"
     theirs.shutdown(socket.SHUT_WR)
     assert eventually(lambda: idle_for(ours) == inf, 2)
+
+
+def test_the_time_before_a_fin_is_the_kernel_s_however_late_it_is_seen(pair: Pair) -> None:
+    ours, theirs = pair
+    theirs.send(b"x")
+    time.sleep(0.15)
+    theirs.close()
+    time.sleep(0.3)
+    found = idle_before_fin(ours)
+    assert found is not None
+    assert 0.14 <= found <= 0.25
+    assert idle_before_fin(theirs) is None
+
+
+def test_without_a_fin_there_is_none(pair: Pair) -> None:
+    assert idle_before_fin(pair[0]) is None
 
 
 def test_of_a_unix_socket_it_tells_only_whether_it_is_open() -> None:
