@@ -320,7 +320,7 @@ class Store(Means):
 
         Args:
             wake: called on the loop when file work has changed something.
-            size: the bytes that will come; -1: nobody knows.
+            size: the bytes that will come; -1: nobody knows, or they may have to be sent again.
         """
         return Spool(self, wake, self._buffers.request_memory, ENDLESS, size, keep=True)
 

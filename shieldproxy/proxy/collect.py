@@ -215,7 +215,8 @@ class Collect:
                 else:
                     held += data
                 return
-            ex.spool = spool = self._house.store.request(partial(self._wake, rec), length)
+            size = length if ex.unsafe else -1
+            ex.spool = spool = self._house.store.request(partial(self._wake, rec), size)
             intake.held = b""
             if held:
                 spool.put(bytes(held))

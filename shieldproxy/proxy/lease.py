@@ -130,7 +130,7 @@ def again(ex: Exchange, *, unrun: bool) -> bool:
         place = group.place(ex, shun=(up.server,))
         if place is None:
             return False
-    if not (unrun or group.may_repeat()) or not (ex.spool is None or ex.spool.rewind()):
+    if not (ex.spool is None or ex.spool.rewind()) or not (unrun or group.may_repeat()):
         if place is not None:
             group.free(place)
         return False

@@ -130,7 +130,12 @@ class Exchange:
     @property
     def once(self) -> bool:
         """Whether its request may be sent only once: it must not be run twice, or is gone when sent."""
-        return not (self.whole and (self.route.retry_unsafe or self.head.method in IDEMPOTENT))
+        return self.unsafe or not self.whole
+
+    @property
+    def unsafe(self) -> bool:
+        """Whether the server may not be given its request a second time."""
+        return self.head.method not in IDEMPOTENT and not self.route.retry_unsafe
 
     def promoted(self, bell: Bell, grant: Callable[[Any, Any], None], to_up: Bytes, to_down: Bytes) -> None:
         """Make it a task's: from here on its records' events ring the bell."""
