@@ -41,7 +41,9 @@ def test_beyond_the_line_s_length_there_is_a_503_at_once(
     assert int(got.get("retry-after") or b"0") >= 1
     (row,) = proxy.log_lines(1, port=late.port)
     assert (row["outcome"], row["phase"], row["reason"]) == ("refused", "admission", "queue-full")
+    gone = line[0].port
     line[0].reset()
+    assert proxy.log_lines(1, port=gone)[0]["outcome"] == "aborted"
     again = waiting(connect, proxy, "/3")
     release.set()
     assert [client.response().status for client in (first, line[1], again)] == [200] * 3
