@@ -121,7 +121,7 @@ class Filing:
         if self._rested:
             return tail > REST
         if not self._keep and self._fd == NO_FILE:
-            return tail > self._memory + LATE
+            return tail > 0 and tail + len(self._front) > self._memory + LATE
         return tail > self._memory or (tail >= CHUNK and tail + len(self._front) > self._memory)
 
     # jobs

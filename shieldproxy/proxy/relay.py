@@ -13,13 +13,12 @@ from typing import Final
 
 import trio
 
-from shieldproxy.core.sending import next_look
 from shieldproxy.net.record import FIN, GONE
 from shieldproxy.proxy.answer import may_continue
 from shieldproxy.proxy.download import Download
 from shieldproxy.proxy.fin import CONTINUE, fin_seen, why_gone
 from shieldproxy.proxy.house import House
-from shieldproxy.proxy.reading import look
+from shieldproxy.proxy.reading import first_look, look
 from shieldproxy.proxy.state import Ended, Exchange, Pace, phase_of
 from shieldproxy.proxy.upload import Upload
 
@@ -80,16 +79,12 @@ class Relay:
 
     def _due(self) -> float:
         ex, outlet = self._ex, self._download.outlet
-        due = self._look_at = min(self._look_at, self._first_look()) if outlet.behind else inf
+        due = self._look_at = min(self._look_at, first_look(ex, self._lobby.now)) if outlet.behind else inf
         if ex.up is None or outlet.held:
             return due
         if self._upstreams_turn():
             return min(due, self._pace.upstream + ex.group.spec.response_timeout)
         return due if outlet.behind else self._upload.limit()[0]
-
-    def _first_look(self) -> float:
-        ex = self._ex
-        return next_look(ex.reader, 0.0, ex.rec.since, ex.policy.timeouts, self._lobby.now)
 
     def _late(self) -> None:
         """A deadline has passed: find whose."""

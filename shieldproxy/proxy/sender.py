@@ -20,12 +20,10 @@ from shieldproxy.net.tcpinfo import unsent_or_unacked
 from shieldproxy.proxy.ends import Ending, finish, give_up
 from shieldproxy.proxy.fin import fin_seen, why_gone
 from shieldproxy.proxy.house import House
-from shieldproxy.proxy.reading import look
+from shieldproxy.proxy.reading import first_look, look
 from shieldproxy.proxy.state import NO_HEAD, Ended, Exchange
 
 NEVER: Final = float("inf")
-FIRST_LOOK: Final = 2 * SOON
-"""Seconds in which a client that keeps up has taken everything."""
 
 
 class Sender:
@@ -47,6 +45,7 @@ class Sender:
         rec, now = ex.rec, self._lobby.now
         ex.ending = ending
         ex.discarded = 0
+        ex.settled = False
         if ex.bell is not None:
             ex.bell.mute()
             ex.bell = None  # its task serves another exchange
@@ -56,7 +55,7 @@ class Sender:
         rec.stage = "send"
         rec.on_event = self._on_event
         rec.on_due = self._on_due
-        self._lobby.arm(rec, now + min(FIRST_LOOK, rec.policy.timeouts.send_idle))
+        self._lobby.arm(rec, first_look(ex, now))
         self.on_event(rec, rec.latch | (OUT if ex.keep else IN | OUT))
 
     # events
@@ -132,7 +131,7 @@ class Sender:
     def on_due(self, rec: Downstream) -> None:
         """Look how far the client has come; it is slow."""
         ex = rec.exchange
-        if ex.reader.moved == UNSEEN:
+        if not ex.settled:
             self._settle(ex)
         reason, again = look(ex, self._lobby.now)
         if reason:
@@ -144,6 +143,7 @@ class Sender:
 
     def _settle(self, ex: Exchange) -> None:
         """Keep of an exchange what its end and its line in the log need, and nothing more."""
+        ex.settled = True
         self._house.counts["slow_readers"] += 1
         if ex.head is not NO_HEAD:
             ex.head.lines = [line for line in ex.head.lines if line[:8].lower() == b"referer:"]

@@ -63,6 +63,7 @@ class Exchange:
         "retries",
         "route",
         "server",
+        "settled",
         "spool",
         "started",
         "status",
@@ -124,6 +125,8 @@ class Exchange:
         # the sender's
         self.ending: Any
         """How it ends when the last byte has gone out."""
+        self.settled: bool
+        """Whether it is known that the client is slow, and what is not needed was given back."""
         self.discarded: int
         """Bytes of the client that were read though nobody looks at them."""
 
