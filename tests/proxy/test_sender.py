@@ -54,7 +54,7 @@ async def test_what_is_held_is_little(server: Upstream, tmp_path: Path, express:
 async def test_who_is_too_slow_on_average(
     server: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both read all the time; the one that is above the rate is served for as long as it takes."""
+    """One reads 1 MB a second and is served, one next to nothing: it is given up while it reads."""
     monkeypatch.setattr(pace, "GRACE", 0.5)
     where = plan(server, tmp_path)
     where = replace(where, base=Policy(timeouts=replace(HOURS, send_min_rate=150_000.0)))
@@ -62,11 +62,10 @@ async def test_who_is_too_slow_on_average(
         fast, slow = house.connect(GET), house.connect(GET)
         got = bytearray()
         with trio.fail_after(30):
-            await house.until(lambda: house.worker.house.counts["slow_readers"] == 2)
             while not got.endswith(BIG):
-                got += await house.read(fast, 100_000 if len(BIG) - len(got) > 100_000 else 1 << 10)
-                await trio.sleep(0.08)
-                if len(got) < 1_000_000:
+                got += await house.some(fast)
+                await trio.sleep(0.1)
+                if len(got) < 500_000:
                     await house.read(slow, 300)
         await house.until(lambda: house.worker.house.active == 0)
         (first,) = await house.lines("exchange", fast)
