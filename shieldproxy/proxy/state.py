@@ -87,16 +87,6 @@ class Exchange:
     discarded: int
     """Bytes of the client that were read though nobody looks at them."""
 
-    @property
-    def once(self) -> bool:
-    """Whether its request may be sent only once: it must not be run twice, or is gone when sent."""
-    return self.unsafe or not self.whole
-
-    @property
-    def unsafe(self) -> bool:
-    """Whether the server may not be given its request a second time."""
-    return self.head.method not in IDEMPOTENT and not self.route.retry_unsafe
-
     def __init__(self, rec: Downstream, started: float, nowhere: Group) -> None:
         self.rec = rec
         self.started = started
@@ -140,6 +130,16 @@ class Exchange:
         # the rest is the task's, set by `promoted`
         self.bell: Bell | None = None
         self.grant: Callable[[Any, Any], None]
+
+    @property
+    def once(self) -> bool:
+        """Whether its request may be sent only once: it must not be run twice, or is gone when sent."""
+        return self.unsafe or not self.whole
+
+    @property
+    def unsafe(self) -> bool:
+        """Whether the server may not be given its request a second time."""
+        return self.head.method not in IDEMPOTENT and not self.route.retry_unsafe
 
     def promoted(self, bell: Bell, grant: Callable[[Any, Any], None], to_up: Bytes, to_down: Bytes) -> None:
         """Make it a task's: from here on its records' events ring the bell."""
