@@ -133,8 +133,7 @@ def refusal(
 
 
 def options(house: House, ex: Exchange) -> bytes:
-    """Return our answer to an OPTIONS that may go no further (RFC 9110 section 7.6.2)."""
-    ex.keep = ex.keep and may_keep(house, ex)
+    """Return our answer to an OPTIONS that may go no further (RFC 9110 section 7.6.2); `ex.keep` is set."""
     ex.status = 200
     out = forward.own_options(
         connection=_connection(ex),

@@ -13,11 +13,11 @@ from shieldproxy.core.fields import Fault
 from shieldproxy.core.head import RequestHead, judge_request
 from shieldproxy.net.record import ERROR, IN, OUT, Downstream
 from shieldproxy.proxy import ends, exchange, lease
-from shieldproxy.proxy.answer import may_keep, options, refusal
+from shieldproxy.proxy.answer import options, refusal
 from shieldproxy.proxy.crew import Crew
 from shieldproxy.proxy.house import House
 from shieldproxy.proxy.identity import new_id
-from shieldproxy.proxy.readout import chooses
+from shieldproxy.proxy.readout import keeps
 from shieldproxy.proxy.sender import Sender
 from shieldproxy.proxy.state import Bytes, Exchange
 
@@ -85,6 +85,7 @@ class Desk:
             self.refuse(ex, policy.deny, "policy", "denied")
             return False
         if head.max_forwards == 0:
+            ex.keep = keeps(self._house, ex)
             self._send_own(ex, options(self._house, ex), ends.refused("proxy", "policy", "max-forwards"))
             return False
         route = house.route_of(rec, head)
@@ -136,9 +137,7 @@ class Desk:
     ) -> None:
         """Answer a request ourselves. The upstream is out of it already."""
         house = self._house
-        ex.keep = ex.keep and may_keep(house, ex)
-        if ex.head.length and not ex.whole:
-            ex.keep = chooses(ex, self._lobby.now)
+        ex.keep = keeps(house, ex)
         out = refusal(house, ex, status, reason, detail, retry_after=retry_after)
         self._send_own(ex, out, ends.refused(by, phase, reason))
 

@@ -50,6 +50,8 @@ def _goes_on(house: House, ex: Exchange) -> bool:
         return False
     if rec.latch & IN and not rec.buf and not has_input(rec):
         rec.latch &= ~IN  # its body was read to the byte: a look is cheaper than a turn of the lobby
+    if ex.head.length < 0 and not ex.whole:
+        return False  # nobody knows where the next request begins
     if ex.head.length > ex.body_in and not ex.whole:
         house.read_out(ex)
     else:

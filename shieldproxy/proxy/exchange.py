@@ -9,12 +9,12 @@ from typing import Final
 
 from shieldproxy.net.record import FIN, GONE
 from shieldproxy.net.server import Server
-from shieldproxy.proxy.answer import may_keep, refusal
+from shieldproxy.proxy.answer import refusal
 from shieldproxy.proxy.ends import SERVED, Ending, finish, give_up, refused
 from shieldproxy.proxy.fin import fin_seen, leave_upstream, why_gone
 from shieldproxy.proxy.house import House
 from shieldproxy.proxy.lease import again, blame, lease
-from shieldproxy.proxy.readout import chooses
+from shieldproxy.proxy.readout import keeps
 from shieldproxy.proxy.relay import Relay
 from shieldproxy.proxy.state import Ended, Exchange, UpstreamClosed
 
@@ -41,8 +41,10 @@ async def serve(house: House, ex: Exchange) -> None:
         if exc.by == "client":
             leave_upstream(house, ex, exc, ex.to_up)
         _let_go(ex)
-        if exc.by == "upstream" and (ex.to_down or ex.out is not None):
-            house.send_rest(ex, exc)
+        if exc.by != "client" and ex.begun:
+            if exc.by == "proxy":
+                ex.shut()  # what the spool has is lost
+            house.send_rest(ex, exc)  # as far as it came: a reset now would destroy what is on its way
         else:
             give_up(house, ex, exc)
     except BaseException as exc:
@@ -75,9 +77,8 @@ async def _answer(house: House, ex: Exchange) -> Ending:
         _let_go(ex)  # now, and not when the client has read: nobody waits for a slow one's place
         ex.shut()
         ex.resp, ex.head_out = None, 0
-        ex.keep = exc.phase != "body" and may_keep(house, ex)
-        if ex.head.length and not ex.whole:
-            ex.keep = chooses(ex, house.lobby.now)
+        ex.keep = exc.phase != "body" and not ex.discarded  # else the next request cannot be found
+        ex.keep = keeps(house, ex)
         ex.to_down = refusal(
             house,
             ex,

@@ -1,6 +1,6 @@
 """The rest of a refused body, in the lobby: read and thrown away, so that the connection can be kept.
 
-`chooses` asks `core.readout` whether that is worth it, before the answer is composed: its Connection field
+`keeps` asks `core.readout` whether that is worth it, before the answer is composed: its Connection field
 tells the client. `ReadOut` does it, when the answer is out and the exchange is in the books. It ends when all
 has come, at the client's FIN or reset, after `body_idle` of silence or the time that was meant for it; then
 the connection ends as behind any answer.
@@ -15,6 +15,7 @@ from shieldproxy.core.readout import seconds_for
 from shieldproxy.net.lobby import CHUNK, READS_A_TURN
 from shieldproxy.net.record import ERROR, FIN, HUP, IN, NEWS, Downstream
 from shieldproxy.net.tcpinfo import kernel_facts
+from shieldproxy.proxy.answer import may_keep
 from shieldproxy.proxy.house import House
 from shieldproxy.proxy.state import Exchange
 
@@ -42,14 +43,27 @@ def seconds(ex: Exchange, now: float) -> float:
     return seconds_for(left, ex.body_in / took if took > max(MEASURED, 2 * rtt) else 0.0, rtt)
 
 
-def chooses(ex: Exchange, now: float) -> bool:
-    """Choose between reading out (True) and closing, and note the choice for the receipt.
+def keeps(house: House, ex: Exchange) -> bool:
+    """Whether the connection goes on behind an answer of ours; said before that is composed.
 
-    `ex.keep` says whether the connection could be kept if the body were whole.
+    Where the request's body has not come whole it is a choice between reading it out and closing, noted for
+    the receipt. `ex.keep` says whether the request's kind allows it.
     """
-    drain = ex.keep and seconds(ex, now) > 0
+    keep = ex.keep and may_keep(house, ex)
+    if not ex.head.length or ex.whole:
+        return keep
+    drain = keep and not _may_send_none(ex) and seconds(ex, house.lobby.now) > 0
     ex.rec.refused_body = "drain" if drain else "close"
     return drain
+
+
+def _may_send_none(ex: Exchange) -> bool:
+    """Whether the client may have waited for our answer, to send no body at all behind a refusal.
+
+    By RFC 9112 section 9.3 it has to close then. Go's net/http up to 1.22.4 does not (CVE-2024-24791): its
+    next request would be taken for the body.
+    """
+    return ex.head.expect and not ex.body_in and not ex.rec.buf
 
 
 class ReadOut:

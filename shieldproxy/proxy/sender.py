@@ -44,12 +44,12 @@ class Sender:
         """
         rec, now = ex.rec, self._lobby.now
         ex.ending = ending
-        ex.discarded = 0
         ex.settled = False
         if ex.bell is not None:
             ex.bell.mute()
             ex.bell = None  # its task serves another exchange
         if ex.lane == "express":
+            ex.discarded = 0
             ex.reader = Pace(now, now, UNSEEN)
         ex.reader.resume(now)
         rec.stage = "send"
@@ -87,7 +87,8 @@ class Sender:
                     count = out.drain(rec.sock)
                     if count == 0:
                         if out.fault:
-                            self._end(ex, Ended("proxy", "relay", out.fault))
+                            ex.ending = Ended("proxy", "relay", out.fault)
+                            self._sent(ex)  # all that will be
                         return  # not in reach: the spool will wake us
                 else:
                     self._sent(ex)

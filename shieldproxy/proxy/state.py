@@ -85,7 +85,7 @@ class Exchange:
     settled: bool
     """Whether it is known that the client is slow, and what is not needed was given back."""
     discarded: int
-    """Bytes of the client that were read though nobody looks at them."""
+    """Bytes of the client that were read though nobody looks at them: of its body or behind it."""
 
     def __init__(self, rec: Downstream, started: float, nowhere: Group) -> None:
         self.rec = rec
@@ -160,6 +160,7 @@ class Exchange:
         self.continued = False
         """Whether the client was told to go on (100)."""
         self.reader = Reader(self.started, self.started, UNSEEN, self.started)
+        self.discarded = 0
 
     def shut(self) -> None:
         """Drop what came of the response and was not taken."""

@@ -30,7 +30,6 @@ class Upload:
         """The upstream's final answer is no success, and came before the body was whole."""
         self.unsent = isinstance(ex.to_up, bytes) and len(ex.to_up) > 0
         """Nothing of the request has gone to this connection."""
-        self._discarded = 0
         self._came = core.Pace(self._lobby.now, self._lobby.now)
         length, limit = ex.head.length, ex.policy.limits.body
         self._body: ChunkedReader | None = None
@@ -118,7 +117,7 @@ class Upload:
         """
         ex = self._ex
         rec, scrap = ex.rec, self._lobby.discarded
-        if ex.keep or not rec.latch & IN or self._discarded >= ex.policy.limits.linger:
+        if ex.keep or not rec.latch & IN or ex.discarded >= ex.policy.limits.linger:
             return False
         try:
             count = rec.sock.recv_into(scrap)
@@ -130,7 +129,7 @@ class Upload:
             rec.latch &= ~IN
             return False
         rec.got += count
-        self._discarded += count
+        ex.discarded += count
         self._pace.client_in = self._lobby.now
         return True
 

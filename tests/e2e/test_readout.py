@@ -71,10 +71,10 @@ def test_a_rest_that_is_not_worth_it(
 def test_a_client_that_sends_no_more_of_it(
     make_proxy: MakeProxy, upstream: Upstream, connect: Connect, end: str
 ) -> None:
-    """As curl does that has waited for a 100: it is not waited for without end."""
+    """It is not waited for without end."""
     proxy = make_proxy(upstream, timeouts={"body_idle": "300ms", "linger_gap": "100ms"}, **DENIED)
     client = connect(proxy)
-    assert client.ask(post(1000, "/denied", EXPECT)).status == 403
+    assert client.ask(post(1000, "/denied") + BIG[:100], "POST").status == 403
     if end == "fin":
         client.close()
     elif end == "reset":
@@ -87,6 +87,55 @@ def test_a_client_that_sends_no_more_of_it(
     assert (line["refused_body"], line["phase"], line["reason"], line["by"]) == (
         "drain", "refused", reason, "client"
     )  # fmt: skip
+
+
+def test_who_waits_for_a_100_may_send_none_of_it(
+    make_proxy: MakeProxy, upstream: Upstream, connect: Connect
+) -> None:
+    """Go's net/http up to 1.22.4 goes on with its next request, which must not be taken for the body."""
+    client = connect(make_proxy(upstream, **DENIED))
+    nested = request("/smuggled")
+    victim = request("/victim", method="POST", fields=[f"Content-Length: {len(nested)}"])
+    got = client.ask(post(len(victim), "/denied", EXPECT), "POST")
+    assert (got.status, got.get("connection")) == (403, b"close")
+    client.send_or_fail(victim + nested)
+    assert client.ending() == "fin"
+    client.close()
+    assert not upstream.links
+
+
+def test_who_asks_for_a_100_and_does_not_wait(
+    make_proxy: MakeProxy, upstream: Upstream, connect: Connect
+) -> None:
+    """Its body is on its way: it is read out."""
+    client = connect(make_proxy(upstream, **DENIED))
+    assert client.ask(post(2000, "/denied", EXPECT) + BIG[:1000], "POST").persistent
+    client.send(BIG[1000:2000] + request("/next"))
+    assert client.response().body == b"hello"
+    assert upstream.one().target == b"/next"
+
+
+@pytest.mark.parametrize("framing", ["chunked", "length"])
+@pytest.mark.parametrize("cut", [True, False], ids=["head alone", "whole"])
+def test_a_body_for_our_own_answer_is_no_request(
+    make_proxy: MakeProxy, upstream: Upstream, connect: Connect, framing: str, cut: bool
+) -> None:
+    """`Max-Forwards: 0`: answered here, with or without a body, and nothing of that body is a request."""
+    client = connect(make_proxy(upstream))
+    nested = request("/smuggled")
+    field = TE[0] if framing == "chunked" else f"Content-Length: {len(nested)}"
+    body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(nested), nested) if framing == "chunked" else nested
+    head = request("/", method="OPTIONS", fields=["Max-Forwards: 0", field])
+    got = client.ask(head if cut else head + body, "OPTIONS")
+    keeps = got.get("connection") != b"close"
+    assert (got.status, keeps) == (200, framing == "length")
+    client.send_or_fail((body if cut else b"") + request("/next"))
+    if keeps:
+        assert client.response().body == b"hello"
+        assert upstream.one().target == b"/next"
+    else:
+        assert client.ending() == "fin"
+        assert not upstream.links
 
 
 def test_a_413_is_read_out_too(make_proxy: MakeProxy, upstream: Upstream, connect: Connect) -> None:
