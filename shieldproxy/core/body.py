@@ -18,6 +18,7 @@ _size_line: Final = re.compile(
     rb"([0-9A-Fa-f]{1,16}+)(?:[ \t]*+;" rb"[\t\x20-\x7e\x80-\xff]*+)?+\r\n"
 ).fullmatch
 _padded_line: Final = re.compile(rb"([0-9A-Fa-f]{1,16}+)[ \t]*+(?:;[\t\x20-\x7e\x80-\xff]*+)?+\r\n").fullmatch
+_plain_line: Final = re.compile(rb"([0-9A-Fa-f]{1,16}+)\r\n").match
 _unfinished: Final = re.compile(
     rb"[0-9A-Fa-f]{1,16}+(?:[ \t]*+(?:;[\t\x20-\x7e\x80-\xff]*+)?+)?+\r?+"
 ).fullmatch
@@ -25,6 +26,8 @@ _unfinished: Final = re.compile(
 # Framing may cost this much in all, beyond 16 bytes and twice the data of each chunk: nobody sends a byte
 # of data with 250 bytes of extension, but to keep us busy (CVE-2023-39326).
 _EXCESS: Final = 16 * 1024
+MANY: Final = 256
+"""So many chunks in what was read at once are work for a turn: their number costs, not their size."""
 
 # Fields that must not be believed when they come behind the body (RFC 9110 section 6.5.1).
 _NOT_IN_TRAILERS: Final = frozenset(
@@ -62,6 +65,7 @@ class ChunkedReader:
         "_line",
         "_scanned",
         "_trailers_limit",
+        "dense",
         "done",
         "received",
         "rest",
@@ -71,6 +75,8 @@ class ChunkedReader:
     def __init__(self, limit: int = sys.maxsize, *, trailers_limit: int = 8192, padded: bool = False) -> None:
         self.done = False
         """Whether the body, its trailers included, has been read to the end."""
+        self.dense = False
+        """Whether the last bytes held `MANY` chunks or more: whoever reads shall let others go before."""
         self.received = 0
         """Bytes of data so far."""
         self.trailers: list[tuple[bytes, bytes]] = []
@@ -98,6 +104,7 @@ class ChunkedReader:
         if self._left - 2 >= len(data):  # all of it belongs to one chunk
             self._left -= len(data)
             self.received += len(data)
+            self.dense = False
             return [data] if data else []
         if self._buffer:
             data = self._buffer + data
@@ -108,10 +115,30 @@ class ChunkedReader:
             if self._in_trailers:
                 self._read_trailers(data[at:])
                 break
+            if not self._left:
+                at = self._whole_chunks(data, at, pieces)
+                if at == len(data):
+                    break
             at, more = self._chunk_data(data, at, pieces) if self._left else self._chunk_line(data, at)
             if not more:
                 break
+        self.dense = len(pieces) >= MANY
         return pieces
+
+    def _whole_chunks(self, data: bytes, at: int, pieces: list[bytes]) -> int:
+        """Take chunks that are here in full behind a plain line, as most are: one may hold 10,000 of them."""
+        excess, received, limit = self._excess, self.received, self._limit
+        while (line := _plain_line(data, at)) is not None:
+            start, size = line.end(), int(line[1], 16)
+            end = start + size
+            if size == 0 or received + size > limit or data[end : end + 2] != b"\r\n":
+                break
+            pieces.append(data[start:end])
+            received += size
+            excess += start - at - 16 - 2 * size  # which is never above 0
+            at = end + 2
+        self._excess, self.received = max(0, excess), received
+        return at
 
     def _chunk_line(self, data: bytes, at: int) -> tuple[int, bool]:
         end = data.find(b"\n", at, at + _LONGEST_LINE) + 1

@@ -32,6 +32,8 @@ ROUND: Final = 256
 """Events that a round may take from the epoll before trio's other tasks run, when it never runs dry."""
 READS_A_TURN: Final = 16
 CHUNK: Final = 64 * 1024
+FEW: Final = 16 * 1024
+"""Bytes to read at once of what is looked through: thousands of chunks may be in them, about 2 ms of work."""
 
 
 class Lobby:

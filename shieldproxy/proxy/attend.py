@@ -17,7 +17,7 @@ from shieldproxy.core.body import BodyFault, ChunkedReader
 from shieldproxy.core.buffering import streams
 from shieldproxy.core.fields import Fault
 from shieldproxy.core.head import CHUNKED, UNTIL_CLOSE
-from shieldproxy.net.lobby import CHUNK, READS_A_TURN
+from shieldproxy.net.lobby import CHUNK, FEW, READS_A_TURN
 from shieldproxy.net.record import ENDS, IN, NEWS, OUT, Upstream
 from shieldproxy.proxy.answer import parse
 from shieldproxy.proxy.house import House
@@ -161,7 +161,7 @@ class Attended:
                     if rest.left > 0:
                         rest.left -= count
                 else:
-                    data = up.sock.recv(CHUNK)
+                    data = up.sock.recv(CHUNK if rest.chunks is None else FEW)
                     count = len(data)
                     if count:
                         self._take(data)
@@ -182,6 +182,8 @@ class Attended:
             if rest.left == 0:
                 self._done(b"")
                 return
+            if rest.chunks is not None and rest.chunks.dense:
+                break
         self._lobby.again(up, IN)
 
     def _take(self, data: bytes) -> None:

@@ -25,7 +25,7 @@ from shieldproxy.core.closing import Event
 from shieldproxy.core.head import CHUNKED
 from shieldproxy.core.manners import Unsendable
 from shieldproxy.core.pace import Pace
-from shieldproxy.net.lobby import CHUNK, READS_A_TURN
+from shieldproxy.net.lobby import CHUNK, FEW, READS_A_TURN
 from shieldproxy.net.record import ERROR, FIN, HUP, IN, NEWS, OUT, Downstream
 from shieldproxy.proxy.answer import may_continue
 from shieldproxy.proxy.desk import NEVER, Desk
@@ -45,6 +45,8 @@ class Intake:
     chunks: ChunkedReader | None
     left: int
     """Bytes still to come; of a body by length."""
+    share: int
+    """Bytes to read at once."""
     held: bytes | bytearray = b""
     """What has come, while it fits into memory; then the exchange has a spool."""
     to_down: Bytes = b""
@@ -76,7 +78,7 @@ class Collect:
         ex.request = b""
         rec, length, now = ex.rec, ex.head.length, self._lobby.now
         chunks = ChunkedReader(ex.policy.limits.body) if length == CHUNKED else None
-        ex.intake = intake = Intake(Pace(now, now), chunks, length)
+        ex.intake = intake = Intake(Pace(now, now), chunks, length, CHUNK if chunks is None else FEW)
         rec.stage = STAGE
         rec.on_event, rec.on_due = self._bound
         if rec.buf:
@@ -140,9 +142,10 @@ class Collect:
                 return
             if count < 0:
                 return
-            if self._held_up(ex):
+            if self._held_up(ex) or (count < intake.share and not rec.latch & FIN):
                 break
-            if count < CHUNK and not rec.latch & FIN:
+            if intake.chunks is not None and intake.chunks.dense:
+                self._lobby.again(rec)
                 break
         else:
             self._lobby.again(rec)
@@ -164,10 +167,10 @@ class Collect:
                 intake.pace.move(count, self._lobby.now)
                 return count if self._goes_on(ex, intake) else -1
         else:
-            data = rec.sock.recv(CHUNK)
+            data = rec.sock.recv(intake.share)
             if data:
                 rec.got += len(data)
-                if len(data) < CHUNK and not rec.latch & FIN:
+                if len(data) < intake.share and not rec.latch & FIN:
                     rec.latch &= ~IN  # that was all; what comes later is an edge of its own
                 return len(data) if self._take(ex, intake, data) else -1
         ex.keep = False
@@ -197,8 +200,7 @@ class Collect:
             if chunks.done:
                 rec.buf = chunks.rest
             ex.body_in += len(data) - len(rec.buf)
-            for piece in pieces:
-                self._put(ex, intake, piece)
+            self._put(ex, intake, b"".join(pieces))
         intake.pace.move(len(data), self._lobby.now)
         return self._goes_on(ex, intake)
 

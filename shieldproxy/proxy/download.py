@@ -12,7 +12,7 @@ from shieldproxy.core.buffering import streams
 from shieldproxy.core.fields import Fault
 from shieldproxy.core.forward import interim_head
 from shieldproxy.core.head import CHUNKED, UNTIL_CLOSE
-from shieldproxy.net.lobby import CHUNK
+from shieldproxy.net.lobby import CHUNK, FEW
 from shieldproxy.net.record import ENDS, IN
 from shieldproxy.net.tcpinfo import unheard
 from shieldproxy.proxy.answer import FITS, compose, forwards_interim, note_short, parse
@@ -68,8 +68,9 @@ class Download:
         outlet.spool(self._left if ex.framing >= 0 else -1)
         if ex.resp is not None and self._chunks is None and self._left > 0:
             return self._pass_response() if ex.out is None else self._keep_response()
+        most = CHUNK if self._chunks is None else FEW
         try:
-            data = up.sock.recv(CHUNK)
+            data = up.sock.recv(most)
         except BlockingIOError:
             up.latch &= ~IN
             return False
@@ -79,7 +80,7 @@ class Download:
         if not data:
             self._upstream_ended("closed")
             return True
-        if len(data) < CHUNK and not up.latch & ENDS:
+        if len(data) < most and not up.latch & ENDS:
             up.latch &= ~IN  # that was all; what comes later is an edge of its own
         ex.answered = True
         interims = ex.interims
@@ -217,8 +218,8 @@ class Download:
 
     def _add(self, pieces: list[bytes]) -> None:
         ex = self._ex
-        if ex.framing == CHUNKED:
-            pieces = [chunk(piece) for piece in pieces]
+        if ex.framing == CHUNKED and pieces:
+            pieces = [chunk(b"".join(pieces))]
         self.outlet.give(*pieces)
 
     def _upstream_ended(self, how: str) -> None:

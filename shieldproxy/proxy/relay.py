@@ -23,6 +23,8 @@ from shieldproxy.proxy.state import Ended, Exchange, Pace, phase_of
 from shieldproxy.proxy.upload import Upload
 
 STEPS_A_TURN: Final = 16
+LONG: Final = 0.001
+"""Seconds of work after which others have a turn, however few the steps: tiny chunks are slow to read."""
 
 
 class Relay:
@@ -64,7 +66,7 @@ class Relay:
                 raise Ended("client", phase_of(ex, whole=upload.whole), why_gone(ex), 499)
             if download.step() or upload.step():
                 steps += 1
-                if steps % STEPS_A_TURN == 0:
+                if steps % STEPS_A_TURN == 0 or self._lobby.clock() - self._lobby.now > LONG:
                     await trio.lowlevel.checkpoint()
                     self._lobby.tick()
             elif not await bell.wait(self._due()):

@@ -10,7 +10,7 @@ from socket import MSG_MORE
 from shieldproxy.core import pace as core
 from shieldproxy.core.body import BodyFault, ChunkedReader, chunk, last_chunk
 from shieldproxy.core.head import CHUNKED
-from shieldproxy.net.lobby import CHUNK
+from shieldproxy.net.lobby import FEW
 from shieldproxy.net.record import IN, OUT, Upstream
 from shieldproxy.proxy.house import House
 from shieldproxy.proxy.state import Ended, Exchange, Pace, phase_of
@@ -151,7 +151,7 @@ class Upload:
             if self._body is None:
                 return self._pass_body()
             try:
-                data = rec.sock.recv(CHUNK)
+                data = rec.sock.recv(FEW)
             except BlockingIOError:
                 rec.latch &= ~IN
                 return False
@@ -174,7 +174,7 @@ class Upload:
         except BodyFault as exc:
             raise Ended("proxy", "body", exc.reason, exc.status, exc.detail) from exc
         ex.body_in += len(data)
-        out = b"".join(map(chunk, pieces))
+        out = chunk(b"".join(pieces)) if pieces else b""
         if self._body.done:
             rec.buf = self._body.rest
             ex.body_in -= len(rec.buf)

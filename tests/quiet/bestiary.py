@@ -65,6 +65,19 @@ async def slow_body(beast: Beast) -> None:
     await beast.read()
 
 
+@kind("tiny-chunks")
+async def tiny_chunks(beast: Beast) -> None:
+    """An upload as fast as it goes, a byte to a chunk or two: as much work as there can be in a body."""
+    await beast.connect()
+    ask = beast.ask(SMALL)
+    body = content(ask.number, beast.dice.choice([20_000, 200_000]))
+    step = beast.dice.randint(1, 2)
+    pieces = (body[at : at + step] for at in range(0, len(body), step))
+    await beast.send(request(ask, 0, chunked=True))
+    await beast.send(b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n")
+    await beast.read()
+
+
 @kind("slow-reader")
 async def slow_reader(beast: Beast) -> None:
     """Reads 1 MiB at 100 KB/s, or gives up."""
