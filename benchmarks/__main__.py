@@ -15,13 +15,14 @@ import click
 from rich.console import Console
 
 from benchmarks import machine, peers, report, rig
+from benchmarks.before import before
 from benchmarks.bodies import bodies
 from benchmarks.costs import costs
 from benchmarks.drip import drip
 from benchmarks.flood import flood
 from benchmarks.held import held
 from benchmarks.model import Part
-from benchmarks.pairs import idle10k, rules, whole
+from benchmarks.pairs import idle10k, rules
 from benchmarks.peers import PEERS
 from benchmarks.product import VARIANTS
 from benchmarks.quiet import quiet
@@ -41,15 +42,13 @@ PARTS: dict[str, Callable[[Stage, Options], Part]] = {
     "drip": drip,
     "quiet": quiet,
     "bodies": bodies,
-    "whole": whole,
+    "before": before,
 }
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("parts", nargs=-1, metavar=f"[{'|'.join(PARTS)}]...")
-@click.option(
-    "--short", is_flag=True, help="Fewer rounds, 2,000 connections held: about six minutes in all."
-)
+@click.option("--short", is_flag=True, help="Fewer rounds, 2,000 connections held: about six minutes in all.")
 @click.option("--only", multiple=True, metavar="PROXY", help="Only these proxies (may be repeated).")
 @click.option("--held", "count", type=click.IntRange(100, 18000), help="Connections to hold in each state.")
 @click.option("--output", type=click.Path(path_type=Path), default=report.OUTPUT, help="Where the JSON goes.")

@@ -117,6 +117,8 @@ class Part:
     bars: list[Bar] = field(default_factory=list)
     data: dict[str, Any] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
+    skipped: str = ""
+    """Why there is no figure, where that is no failure."""
 
     def as_json(self) -> dict[str, Any]:
         """For the results file."""
@@ -124,6 +126,7 @@ class Part:
             "bars": [bar.as_json() for bar in self.bars],
             "grids": [asdict(grid) for grid in self.grids],
             "failures": self.failures,
+            "skipped": self.skipped,
             **self.data,
         }
 

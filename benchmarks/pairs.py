@@ -1,8 +1,6 @@
 """What a thing costs shieldproxy itself: CPU a request with it against without, in alternating pairs."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
 
 from benchmarks import load
 from benchmarks.browser import browser_head
@@ -10,7 +8,6 @@ from benchmarks.clients import holding
 from benchmarks.held import await_none
 from benchmarks.load import Scenario
 from benchmarks.model import Bar, Grid, Part, least_ratio, middle, ratios, spread_text
-from benchmarks.peers import SMALL, Place
 from benchmarks.product import EXPRESS, VARIANTS, Variant
 from benchmarks.rig import BenchError, Server
 from benchmarks.stage import Options, Stage
@@ -38,19 +35,24 @@ def alternate(
 
 
 def finish(
-    part: Part, title: str, plain: Sequence[float], loaded: Sequence[float], limit: float = 1.1
+    part: Part,
+    title: str,
+    plain: Sequence[float],
+    loaded: Sequence[float],
+    limit: float = 1.1,
+    words: tuple[str, str] = ("without", "with"),
 ) -> Part:
     """The table and the bar of a part."""
     found = ratios(loaded, plain)
     rows = [
-        ["without", spread_text(plain, 1), ""],
-        ["with", spread_text(loaded, 1), spread_text(found)],
+        [words[0], spread_text(plain, 1), ""],
+        [words[1], spread_text(loaded, 1), spread_text(found)],
     ]
     part.grids.append(Grid(f"{title}, {len(plain)} pairs", ("", "CPU us a request", "ratio"), rows))
-    part.bars.append(Bar(f"{title}, x without", middle(found), limit, least=least_ratio(loaded, [plain])))
+    part.bars.append(Bar(f"{title}, x {words[0]}", middle(found), limit, least=least_ratio(loaded, [plain])))
     part.data.setdefault("pairs", {})[title] = {
-        "without": list(plain),
-        "with": list(loaded),
+        words[0]: list(plain),
+        words[1]: list(loaded),
         "ratios": found,
     }
     return part
@@ -132,44 +134,3 @@ def idle10k(stage: Stage, options: Options) -> Part:
         part.failures.append(f"idle10k: {error}")
         found = ([], [])
     return finish(part, title, *found)
-
-
-STREAM = """buffer_request = "stream"
-buffer_response = "stream"
-"""
-BUFFERED = (
-    Scenario("buffered-get", "GET of 1 KiB, bodies whole"),
-    Scenario("buffered-post", "POST of 1 KiB, bodies whole", method="POST", path="/upload", body=SMALL),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Streaming(Variant):
-    """shieldproxy that hands on bodies as they come."""
-
-    def configuration(self, place: Place) -> str:
-        """The usual configuration, but for its route."""
-        return super(Streaming, self).configuration(place).rstrip() + "\n" + STREAM
-
-
-def whole(stage: Stage, options: Options) -> Part:
-    """Bodies taken whole against bodies handed on as they come, small ones, both ways."""
-    part = Part("whole")
-    if not options.wanted([EXPRESS]):
-        return part
-    count, seconds = pairs_of(options)
-    try:
-        with (
-            stage.proxy(Streaming("shieldproxy stream")) as stream,
-            stage.proxy(VARIANTS[EXPRESS]) as buffered,
-        ):
-            for scenario in BUFFERED:
-
-                def measure(server: Server, one: Scenario = scenario) -> float:
-                    return load.run(stage.rig, server, one, seconds, options.tries).cpu_us
-
-                found = alternate(partial(measure, stream), partial(measure, buffered), count)
-                finish(part, scenario.title, *found, limit=1.05)
-    except (BenchError, OSError) as error:
-        part.failures.append(f"whole: {error}")
-    return part

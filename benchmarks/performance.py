@@ -56,6 +56,8 @@ def page(results: dict[str, Any]) -> str:
         for grid in part["grids"]:
             note = [grid["note"], ""] if grid["note"] else []
             lines += ["", f"### {grid['title']}", "", *note, *table(grid["columns"], grid["rows"])]
+        if part.get("skipped"):
+            lines += ["", "Skipped: " + part["skipped"]]
         if part["failures"]:
             lines += ["", "Failed: " + "; ".join(part["failures"])]
     return "\n".join(lines)

@@ -42,6 +42,8 @@ def show(console: Console, part: Part) -> None:
     """A part's tables, and what failed in it."""
     for grid in part.grids:
         console.print(table_of(grid))
+    if part.skipped:
+        console.print("skipped:", part.skipped, style="yellow", markup=False, highlight=False)
     for failure in part.failures:
         console.print("failed:", failure, style="red", markup=False, highlight=False)
 
