@@ -9,7 +9,9 @@ import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
+from benchmarks import procfs
 from benchmarks.model import Bar, Grid, Part, number
 from benchmarks.peers import PEERS, Peer, Place, nginx_frame, nginx_launch
 from benchmarks.product import EXPRESS, Variant
@@ -17,6 +19,7 @@ from benchmarks.rig import INSIDE, BenchError, Launch, Rig
 from benchmarks.stage import Options, Proxy, Stage
 from tests.quiet.beast import KINDS
 from tests.quiet.play import Play, Recorder, play, recorder
+from tests.quiet.seen import LATE
 
 PLACES = 16
 """Connections that the server is to have at most."""
@@ -128,20 +131,46 @@ def weather(stage: Stage, proxy: Proxy, calm: float, storm: float) -> Pair:
         place = replace(stage, origin=server.port)
         with place.proxy(proxy, checked=False) as running:
             address = f"127.0.0.1:{running.port}"
-            return Pair(
-                run(server, address, calm, before, calm=True), run(server, address, storm, before, calm=False)
+            once = partial(
+                run, server, address, before=before, beside=procfs.tree(running.pid), near=near(stage.rig)
             )
+            return Pair(once(calm, calm=True), once(storm, calm=False))
 
 
-def run(server: Recorder, address: str, seconds: float, before: list[str], *, calm: bool) -> Play:
+def run(
+    server: Recorder,
+    address: str,
+    seconds: float,
+    *,
+    calm: bool,
+    before: list[str],
+    beside: list[int],
+    near: list[str],
+) -> Play:
     """One of the two; those that vanish need the run's own network."""
     kinds = list(KINDS) if os.environ.get(INSIDE) else [name for name in KINDS if name != "vanish"]
-    return play(server, address, seconds, good=GOOD, each=EACH, kinds=kinds, calm=calm, before=before)
+    return play(
+        server,
+        address,
+        seconds,
+        good=GOOD,
+        each=EACH,
+        kinds=kinds,
+        calm=calm,
+        before=before,
+        beside=beside,
+        near=near,
+    )
 
 
 def words(rig: Rig) -> list[str]:
     """What puts a command on the load's CPUs."""
     return ["taskset", "-c", ",".join(map(str, sorted(rig.load_cpus)))]
+
+
+def near(rig: Rig) -> list[str]:
+    """What puts a command on the proxy's CPUs."""
+    return ["taskset", "-c", ",".join(map(str, sorted(rig.proxy_cpus)))]
 
 
 def first_of_all() -> list[str]:
@@ -166,9 +195,6 @@ def conclude(part: Part, found: Mapping[str, Pair], seconds: float) -> Part:
         "resets",
         "FINs",
         "wish",
-        "waited p50",
-        "p99",
-        "worst",
         "errors",
         "p99 calm",
         "storm",
@@ -176,7 +202,6 @@ def conclude(part: Part, found: Mapping[str, Pair], seconds: float) -> Part:
     rows = []
     for name, pair in found.items():
         storm, ends = pair.storm, pair.storm.ends
-        waited = storm.server["waited"]
         rows.append(
             [
                 name,
@@ -185,9 +210,6 @@ def conclude(part: Part, found: Mapping[str, Pair], seconds: float) -> Part:
                 number(sum(ends.resets.values()), 0),
                 number(sum(ends.halves.values()), 0),
                 number(sum(ends.wished.values()), 0),
-                number(waited["p50"], 2),
-                number(waited["p99"], 2),
-                number(waited["worst"], 1),
                 number(storm.good["errors"] + pair.calm.good["errors"], 0),
                 number(pair.calm.good["p99"], 1),
                 number(storm.good["p99"], 1),
@@ -196,12 +218,54 @@ def conclude(part: Part, found: Mapping[str, Pair], seconds: float) -> Part:
     note = (
         f"{GOOD} good clients, {EACH} of each bad kind; the server is to have {PLACES} connections; "
         "wish: ended because the client of a GET had gone; "
-        "waited: how long a connection was occupied beyond the server's time, ms; last: good clients, ms"
+        "last: good clients, ms"
     )
     part.grids.append(Grid(f"What the server sees in {seconds:.0f} s of bad clients", columns, rows, note))
+    part.grids.append(occupied(found, seconds))
     part.bars += bars(found.get(EXPRESS))
     part.data["runs"] = {name: asdict(pair) for name, pair in found.items()}
     return part
+
+
+def occupied(found: Mapping[str, Pair], seconds: float) -> Grid:
+    """How long the server's places were occupied."""
+    columns = ("proxy", "p50", "p99", "worst", "> 10", "own > 10", "own worst")
+    control = ("control p99", "worst", "> 10", "of", "late s")
+    rows = []
+    for name, pair in found.items():
+        waited, direct = pair.storm.server["waited"], pair.storm.server["control"]
+        rows.append(
+            [
+                name,
+                number(waited["p50"], 2),
+                number(waited["p99"], 2),
+                number(waited["worst"], 1),
+                number(waited["beyond"], 0),
+                number(beyond(pair.storm), 0),
+                number(worst(pair.storm), 1),
+                number(direct["p99"], 2),
+                number(direct["worst"], 1),
+                number(direct["beyond"], 0),
+                number(direct["count"], 0),
+                number(sum(much for _, _, much in pair.storm.machine), 2),
+            ]
+        )
+    note = (
+        "ms; > 10: requests of more than 10 ms; own: when the machine's own lateness is taken off; control: "
+        "the same measure without a proxy, on its CPU; late: how long others had the CPU in the proxy's turn"
+    )
+    title = f"How long a place was occupied beyond the server's own time, {seconds:.0f} s of bad clients"
+    return Grid(title, (*columns, *control), rows, note)
+
+
+def beyond(play: Play) -> int:
+    """Requests that the proxy occupied a place for too long, the machine's own lateness taken off."""
+    return sum(value > LATE for value, _ in play.late)
+
+
+def worst(play: Play) -> float:
+    """The longest, ms, the machine's own lateness taken off."""
+    return max((value for value, _ in play.late), default=min(play.server["waited"]["worst"], LATE))
 
 
 def bars(pair: Pair | None) -> list[Bar]:
@@ -219,6 +283,8 @@ def bars(pair: Pair | None) -> list[Bar]:
         Bar("quiet: resets that were ours", sum(ends.resets.values()), 0, digits=0),
         Bar("quiet: half-closes that were ours", sum(ends.halves.values()), 0, digits=0),
         Bar("quiet: occupied beyond the server's time, p99", waited["p99"], 10, unit=" ms"),
+        Bar("quiet: requests of more than 10 ms, the machine's lateness off", beyond(storm), 0, digits=0),
+        Bar("quiet: the worst, the machine's lateness off", worst(storm), 10, unit=" ms", digits=1),
         Bar("quiet: good clients' errors", errors, 0, digits=0),
         Bar("quiet: good clients' p99, x calm", slower, 2.0),
     ]

@@ -107,7 +107,9 @@ def test_a_normal_path_is_normal(path: bytes) -> None:
     assert not {b".", b".."} & set(segments)
     assert b"//" not in normal
     # a last slash changes nothing for prefixes by whole segments
-    assert plain_path(normal).rstrip(b"/") == plain_path(path).rstrip(b"/"), "routes and rules would be others"
+    assert plain_path(normal).rstrip(b"/") == plain_path(path).rstrip(b"/"), (
+        "routes and rules would be others"
+    )
     decoded = normal.upper()
     for hidden in (b"%2E", b"%2F", b"%5C", b"%00", b"\\"):
         assert hidden not in decoded

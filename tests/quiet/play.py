@@ -5,13 +5,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.quiet.bestiary import WISHED
+from tests.quiet.control import Late, excused
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTLE = 1.5
@@ -69,6 +70,23 @@ def recorder(
         process.communicate()
 
 
+@contextmanager
+def control(port: int, pids: Sequence[int], near: Sequence[str]) -> Iterator[list[Late]]:
+    """Watch the machine while the block runs; when it was late is in the list afterwards."""
+    late: list[Late] = []
+    process = start("control", port, *pids, before=near)
+    try:
+        assert process.stdout is not None
+        if not process.stdout.readline():
+            raise RuntimeError("the control did not begin")
+        yield late
+        output, _ = process.communicate(timeout=20)
+        late += [(begin, end, much) for begin, end, much in json.loads(output)]
+    finally:
+        process.kill()
+        process.communicate()
+
+
 @dataclass(frozen=True, slots=True)
 class Ends:
     """How the proxy ended connections; each is a mapping from "phase kind" to a count."""
@@ -100,6 +118,19 @@ class Play:
     server: dict[str, Any]
     good: dict[str, Any]
     beasts: dict[str, dict[str, int]]
+    machine: list[Late] = field(default_factory=list)
+    """When the machine was late (``control``)."""
+
+    @property
+    def late(self) -> list[tuple[float, str]]:
+        """Requests that kept the server waiting too long, and what it was less the machine's part, ms."""
+        return sorted(
+            (
+                (waited - excused(spans, self.machine) * 1000, what)
+                for waited, spans, what in self.server["late"]
+            ),
+            reverse=True,
+        )
 
     @property
     def ends(self) -> Ends:
@@ -118,6 +149,8 @@ def play(
     calm: bool = False,
     seed: int = 1,
     before: Sequence[str] = (),
+    beside: Sequence[int] = (),
+    near: Sequence[str] = (),
 ) -> Play:
     """Good clients for so many seconds, with the bestiary beside them unless it is calm.
 
@@ -131,15 +164,19 @@ def play(
         calm: none of the others.
         seed: of all that they do.
         before: words before each command.
+        beside: the proxy's processes, if the machine's lateness is to be known.
+        near: words that put the control on their CPUs.
     """
     server.report()
     crowd = [start("good", address, seconds, seed, good, before=before)]
     if not calm:
         crowd.append(start("bestiary", address, seconds, seed, each, *kinds, before=before))
+    watch = control(server.port, beside, near) if beside else nullcontext([])
     try:
-        found = [told(process, seconds + 40) for process in crowd]
-        time.sleep(SETTLE)
-        return Play(server.report(), found[0], found[1] if found[1:] else {})
+        with watch as machine:
+            found = [told(process, seconds + 40) for process in crowd]
+            time.sleep(SETTLE)
+        return Play(server.report(), found[0], found[1] if found[1:] else {}, machine)
     finally:
         for process in crowd:
             process.kill()

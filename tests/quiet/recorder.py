@@ -26,6 +26,7 @@ import time
 from contextlib import suppress
 
 from tests.kit.wire import ViolationError
+from tests.quiet.control import SOURCE
 from tests.quiet.pages import SMALL, Ask, content, parse
 from tests.quiet.seen import Seen
 from tests.quiet.strict import Reader, Whole
@@ -50,8 +51,10 @@ def unsent(sock: socket.socket) -> int:
 class Link:
     """One connection."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, *, control: bool) -> None:
         self.sock = sock
+        self.control = control
+        """Not of the proxy: ``control``."""
         self.reader = Reader()
         self.ask: Ask | None = None
         self.working = self.answering = False
@@ -62,6 +65,8 @@ class Link:
         self.since = 0.0
         """Since when it waits for room to send; 0: it does not."""
         self.waited = 0.0
+        self.whole = self.answered = 0.0
+        """When the request was whole, and when its answer began."""
         self.timer = 0
         """The number of its timer; others of it are void."""
 
@@ -94,6 +99,7 @@ class Recorder:
         self.links: dict[int, Link] = {}
         self.timers: list[tuple[float, int, Link]] = []
         self.count = 0
+        self.controls = 0
         self.ready: list[Link] = []
         self.seen = Seen(0)
 
@@ -128,7 +134,7 @@ class Recorder:
         for _ in range(data.count(b"\n")):
             begun = sum(link.reader.begun for link in self.links.values())
             print(json.dumps(self.seen.report(begun)), flush=True)
-            self.seen = Seen(len(self.links))
+            self.seen = Seen(len(self.links) - self.controls)
         return bool(data)
 
     def welcome(self) -> None:
@@ -136,18 +142,19 @@ class Recorder:
         found = []
         with suppress(BlockingIOError):
             while True:
-                found.append(self.listener.accept()[0])
+                found.append(self.listener.accept())
         now = time.monotonic()
         for number, event in self.epoll.poll(0, 4096):
             if number in self.links:
                 self.look(self.links[number], event, now)
-        for sock in found:
+        for sock, (address, _) in found:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.links[sock.fileno()] = Link(sock)
+            self.links[sock.fileno()] = Link(sock, control=address == SOURCE)
+            self.controls += address == SOURCE
             self.epoll.register(sock, EVENTS)
         self.seen.connections += len(found)
-        self.seen.most = max(self.seen.most, len(self.links))
+        self.seen.most = max(self.seen.most, len(self.links) - self.controls)
 
     def look(self, link: Link, event: int, now: float) -> None:
         """Something happened on a connection."""
@@ -199,7 +206,7 @@ class Recorder:
         head = f"HTTP/1.1 200 OK\r\nContent-Length: {ask.size}\r\nX-Sum: {whole.sum:08x}\r\n\r\n"
         link.left = memoryview(head.encode() + content(ask.number, ask.size))
         now = time.monotonic()
-        link.waited = now - link.first
+        link.waited, link.whole = now - link.first, now
         self.after(link, now + ask.work / 1000)
 
     def after(self, link: Link, when: float) -> None:
@@ -214,7 +221,7 @@ class Recorder:
             return
         now = time.monotonic()
         if link.working:
-            link.working, link.answering = False, True
+            link.working, link.answering, link.answered = False, True, now
             self.send(link, now)
         elif link.answering and not link.left:
             self.sent(link, now)
@@ -253,10 +260,8 @@ class Recorder:
         except OSError:
             return
         waited = (link.waited + now - link.since) * 1000
-        self.seen.waits.append(waited)
-        if link.ask and (len(self.seen.worst) < 5 or waited > self.seen.worst[-1][0]):
-            told = f"{link.ask.target} in {(now - link.first) * 1000:.1f} ms"
-            self.seen.worst = sorted([*self.seen.worst, (waited, told)], reverse=True)[:5]
+        spans = ((link.first, link.whole), (link.answered, now))
+        self.seen.wait(waited, spans, link.ask.target if link.ask else "", control=link.control)
         link.answering, link.first, link.since = False, 0.0, 0.0
         if link.end:
             self.close(link)
@@ -276,6 +281,7 @@ class Recorder:
         """Let go of a connection."""
         if link.sock.fileno() >= 0:
             del self.links[link.sock.fileno()]
+            self.controls -= link.control
             link.sock.close()
 
 

@@ -3,6 +3,12 @@
 from collections import Counter
 from typing import Any
 
+Span = tuple[float, float]
+LATE = 10.0
+"""Milliseconds that a request may wait; of more the moments are told too."""
+MANY = 2000
+"""Such requests that are told of."""
+
 
 class Seen:
     """What is counted."""
@@ -15,7 +21,17 @@ class Seen:
         self.connections = 0
         self.ends = Counter[str]()
         self.waits: list[float] = []
-        self.worst: list[tuple[float, str]] = []
+        self.control: list[float] = []
+        self.late: list[tuple[float, tuple[Span, Span], str]] = []
+
+    def wait(self, waited: float, spans: tuple[Span, Span], target: str, *, control: bool) -> None:
+        """How long a request kept the server waiting, ms, while it came and while it was answered."""
+        if control:
+            self.control.append(waited)
+            return
+        self.waits.append(waited)
+        if waited > LATE and len(self.late) < MANY:
+            self.late.append((waited, spans, target))
 
     def report(self, unfinished: int) -> dict[str, Any]:
         """As plain values; times in milliseconds."""
@@ -29,13 +45,18 @@ class Seen:
             "most": self.most,
             "connections": self.connections,
             "ends": dict(self.ends),
-            "waited": {
-                "count": len(waits),
-                **{f"p{part}": share(waits, part) for part in (50, 99)},
-                "worst": share(waits, 100),
-            },
-            "slowest": [(round(value, 2), what) for value, what in self.worst],
+            "waited": spread(waits),
+            "control": spread(sorted(self.control)),
+            "late": sorted(self.late, reverse=True),
         }
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Percentiles of sorted values."""
+    return {"count": len(values), **{f"p{part}": share(values, part) for part in (50, 99)}} | {
+        "worst": share(values, 100),
+        "beyond": sum(value > LATE for value in values),
+    }
 
 
 def share(values: list[float], part: int) -> float:
