@@ -248,10 +248,9 @@ class Collect:
             self._desk.decline(ex, exc.fault)
             return
         ex.request = request if spool is not None else b"".join((request, intake.held))
-        if not self._house.express:
-            self._desk.promote(ex, "off", to_down=intake.to_down)
-        elif intake.to_down:
-            self._desk.promote(ex, "expect", to_down=intake.to_down)
+        to_down = b"" if len(intake.to_down) == len(CONTINUE) else intake.to_down  # it did without (10.1.1)
+        if to_down or not self._house.express:
+            self._desk.promote(ex, "expect" if self._house.express else "off", to_down=to_down)
         else:
             self._go(ex)
 

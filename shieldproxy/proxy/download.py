@@ -65,9 +65,10 @@ class Download:
         up = ex.up
         if up is None or not up.latch & IN:
             return False
-        outlet.spool(self._left if ex.framing >= 0 else -1)
-        if ex.resp is not None and self._chunks is None and self._left > 0:
-            return self._pass_response() if ex.out is None else self._keep_response()
+        if ex.resp is not None:
+            outlet.spool(self._left if ex.framing >= 0 else -1)
+            if self._chunks is None and self._left > 0:
+                return self._pass_response() if ex.out is None else self._keep_response()
         most = CHUNK if self._chunks is None else FEW
         try:
             data = up.sock.recv(most)

@@ -42,9 +42,9 @@ class Outlet:
         return bool(self._ex.to_down) or self._ex.out is not None
 
     def blocked(self) -> bool:
-        """Whether nothing more may come now."""
+        """Whether nothing more may come now: interim responses, which are few, hold up nobody."""
         ex = self._ex
-        held = self.behind and (ex.resp is None or self.stream or (ex.out is not None and ex.out.full))
+        held = (self.stream and self.behind) or (ex.out is not None and ex.out.full)
         if self.held and not held:
             self._pace.upstream = self._lobby.now
         self.held = held
@@ -94,9 +94,8 @@ class Outlet:
             ex.shut()
         elif not count:
             return False
-        if ex.to_down or ex.resp is not None:
-            ex.begun = True
-        else:
+        ex.begun = bool(ex.to_down) or ex.resp is not None
+        if not ex.to_down:
             ex.to_down = b""  # interim responses, whole: a status can still follow
         self.slow = self._reader.paused == inf and now > self._reader.last + KEEPS_UP
         if self.behind:

@@ -54,6 +54,22 @@ def test_103_comes_before_the_final_response_is_there(wire: Wire) -> None:
     assert client.response().body == b"final"
 
 
+def test_who_does_not_take_them_holds_no_place(bench: Bench, connect: Connect, upstream: Upstream) -> None:
+    """The server has one connection; what this client leaves unread are hints."""
+    link = HINTS.replace(b"/a.css", b"/" + b"a" * 5000)
+    upstream.on("/hints", dripped(link * 8 + reply(b"final"), len(link)))
+    proxy = bench.proxy({"legacy": {"servers": [upstream.address], "max_connections": 1}})
+    client = connect(proxy, rcvbuf=4096, timeout=20.0)
+    client.send(request("/hints") * 20)
+    client.wait_readable()
+    asking = connect(proxy, timeout=10.0)
+    for _ in range(20):
+        assert asking.ask(request("/other")).body == b"hello"
+    for _ in range(20):
+        got = client.response()
+        assert (len(got.interims), got.body) == (8, b"final")
+
+
 def test_many_in_a_row(wire: Wire) -> None:
     wire.upstream.then((PROCESSING + HINTS) * 5 + reply(b"final"))
     client = wire.client()

@@ -1,0 +1,130 @@
+"""Interim responses that their client does not take: they hold no place at the server."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shieldproxy.net.record import OUT
+from shieldproxy.proxy.admission import house_clients
+from tests.kit.answers import Story, broken, reply
+from tests.kit.link import Turn
+from tests.kit.upstream import Upstream
+from tests.proxy.bodies import told
+from tests.proxy.forsaken import before
+from tests.run.worker_rig import Running, running
+
+HINT = b"HTTP/1.1 103 Early Hints\r\nLink: <" + b"x" * 1000 + b">\r\n\r\n"
+GET = b"GET /held HTTP/1.1\r\nHost: a\r\n\r\n"
+EXPECTS = b"POST /held HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"
+
+
+def hinting(answer: bytes) -> Story:
+    """Hints, and behind them, not in one piece with them, the answer."""
+
+    def story(turn: Turn) -> None:
+        for _ in range(6):
+            turn.send(HINT * 5)
+            turn.settle()
+        turn.send(answer)
+
+    return story
+
+
+BOTH = pytest.mark.parametrize("express", [True, False], ids=["express", "task"])
+
+
+class Full:
+    """A client's socket that takes so many bytes, and no more until it is opened."""
+
+    def __init__(self, sock: socket.socket, takes: int) -> None:
+        self._sock = sock
+        self.takes = takes
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def send(self, data: bytes) -> int:
+        if not self.takes:
+            raise BlockingIOError
+        count = self._sock.send(memoryview(data)[: self.takes])
+        self.takes -= count
+        return count
+
+
+@pytest.fixture
+def server() -> Iterator[Upstream]:
+    upstream = Upstream()
+    yield upstream
+    upstream.close()
+
+
+async def clogged(house: Running, takes: int = 0) -> tuple[socket.socket, Any, Full]:
+    """A known client that takes nothing more."""
+    client = house.connect()
+    await house.ask(client)
+    (rec,) = house_clients(house.worker.house)
+    rec.sock = full = Full(rec.sock, takes)
+    return client, rec, full
+
+
+async def released(house: Running, server: Upstream, count: int = 2) -> None:
+    """The server has had this request, and its place is free."""
+    await house.until(lambda: len(server.requests) == count)
+    (place,) = house.worker.house.groups["legacy"].servers
+    await house.until(lambda: place.leased == 0)
+
+
+@BOTH
+@pytest.mark.parametrize("takes", [0, 1500], ids=["none of them", "one and a half"])
+@pytest.mark.parametrize("size", [5, 100_000])
+async def test_of_the_server(server: Upstream, tmp_path: Path, express: bool, takes: int, size: int) -> None:
+    server.on("/held", hinting(reply(b"e" * size)))
+    async with running(before(server, tmp_path, more={"express": express})) as house:
+        client, rec, full = await clogged(house, takes)
+        client.send(GET)
+        await released(house, server)
+        full.takes = 1 << 30
+        house.worker.house.lobby.again(rec, OUT)
+        got = await told(house, client, b"e" * size)
+        assert got.count(HINT[:25]) == 30
+        assert got.count(b"HTTP/1.1 200 OK\r\n") == 1
+        assert (await house.ask(client)).endswith(b"hello")
+
+
+@BOTH
+@pytest.mark.parametrize("takes", [0, 10], ids=["none of it", "a part"])
+async def test_our_100(server: Upstream, tmp_path: Path, express: bool, takes: int) -> None:
+    """A client that does not wait for it: none of it has gone, so it is left out (RFC 9110 section 10.1.1)."""
+    server.on("/held", reply(b"taken"))
+    async with running(before(server, tmp_path, more={"express": express})) as house:
+        client, rec, full = await clogged(house, takes)
+        client.send(EXPECTS)
+        await house.until(lambda: rec.stage == "body")
+        client.send(b"body")
+        await released(house, server)
+        full.takes = 1 << 30
+        house.worker.house.lobby.again(rec, OUT)
+        got = await told(house, client, b"taken")
+        assert got.startswith(
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200" if takes else b"HTTP/1.1 200 OK\r\n"
+        )
+        assert house.worker.house.promotions["expect"] == (1 if takes and express else 0)
+        assert (await house.ask(client)).endswith(b"hello")
+
+
+@BOTH
+async def test_a_status_can_still_follow_those_that_were_not_sent(
+    server: Upstream, tmp_path: Path, express: bool
+) -> None:
+    """The server breaks off behind them: the client has a 502, and not half of a hint before it."""
+    server.on("/held", broken(HINT * 3))
+    async with running(before(server, tmp_path, more={"express": express})) as house:
+        client, rec, full = await clogged(house)
+        client.send(GET)
+        await released(house, server)
+        full.takes = 1 << 30
+        house.worker.house.lobby.again(rec, OUT)
+        assert (await told(house, client, b"\r\n\r\n")).startswith(b"HTTP/1.1 502 ")
