@@ -111,6 +111,7 @@ class Attended:
         """The connection is about to be another's, or nobody's."""
         self._over = True
         self._attended.pop(self.up, None)
+        self._lobby.ready.pop(self.up, None)  # what was to be looked at here is no news for a pool
         self._close_spool()
 
     def _give_up(self) -> None:

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 import trio
 
 from shieldproxy.core.limits import Buffers
+from shieldproxy.net.record import Upstream as Leased
+from shieldproxy.net.record import has_input
 from shieldproxy.net.spool import Spool
 from shieldproxy.proxy.admission import house_clients
 from shieldproxy.proxy.attend import Attended
@@ -72,6 +75,27 @@ async def test_each_kind_of_response(
         assert len(house.worker.house.attended) == 1
         assert await served_on(house, server, release) == connections
         assert house.worker.house.counts["attended"] == 1
+
+
+async def test_the_answer_comes_in_the_same_batch(
+    server: Upstream, tmp_path: Path, release: threading.Event
+) -> None:
+    """The connection is another's at once, and what was left to do on it is nobody's."""
+    server.on("/held", held(release, reply(b"late")))
+    async with running(before(server, tmp_path)) as house:
+        await house.ask(house.connect())
+        client = house.connect(POST)  # on a kept connection: in the express lane
+        await house.until(lambda: len(server.requests) == 2)
+        (up,) = (record for record in house.worker.lobby.all() if isinstance(record, Leased))
+        reset(client)
+        release.set()
+        while not has_input(up):
+            time.sleep(0.001)  # the loop must not see the one without the other
+        turns = house.worker.lobby.turns
+        await house.until(lambda: house.worker.lobby.turns >= turns + 2)
+        (group,) = house.worker.house.groups.values()
+        assert (group.dropped_idle, house.worker.house.counts["attended"]) == (0, 1)
+        assert await served_on(house, server, release) == [0, 0, 0]
 
 
 async def test_until_the_server_closes(server: Upstream, tmp_path: Path, release: threading.Event) -> None:

@@ -97,7 +97,7 @@ async def test_of_the_server(server: Upstream, tmp_path: Path, express: bool, ta
 @BOTH
 @pytest.mark.parametrize("takes", [0, 10], ids=["none of it", "a part"])
 async def test_our_100(server: Upstream, tmp_path: Path, express: bool, takes: int) -> None:
-    """A client that does not wait for it: none of it has gone, so it is left out (RFC 9110 section 10.1.1)."""
+    """Its client does not wait for it: if none of it has gone it is left out (RFC 9110 section 10.1.1)."""
     server.on("/held", reply(b"taken"))
     async with running(before(server, tmp_path, more={"express": express})) as house:
         client, rec, full = await clogged(house, takes)
