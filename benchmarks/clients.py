@@ -6,6 +6,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
 
 from benchmarks.rig import REPOSITORY, BenchError, Rig, Server
 
@@ -21,6 +23,29 @@ def shares(count: int, each: int = EACH) -> list[int]:
     return [count // parts + (1 if index < count % parts else 0) for index in range(parts)]
 
 
+@dataclass(slots=True)
+class Crowd:
+    """Processes that hold connections."""
+
+    name: str
+    """The proxy's."""
+    failed: int = 0
+    """Connections that did not come into their state."""
+    children: "list[subprocess.Popen[str]]" = field(default_factory=list)
+
+    def told(self) -> list[dict[str, Any]]:
+        """What each tells when it is asked to: those that move bytes know how many.
+
+        Raises:
+            BenchError: one did not.
+        """
+        for child in self.children:
+            if child.stdin is not None:
+                child.stdin.write("\n")
+                child.stdin.flush()
+        return [line_of(child, self.name) for child in self.children]
+
+
 @contextmanager
 def holding(
     rig: Rig,
@@ -29,8 +54,8 @@ def holding(
     count: int,
     *,
     module: str = "holder",
-) -> Iterator[int]:
-    """Hold ``count`` connections in a state while the block runs; yields how many failed.
+) -> Iterator[Crowd]:
+    """Hold ``count`` connections in a state while the block runs.
 
     Args:
         rig: on whose load CPUs the clients run.
@@ -43,7 +68,7 @@ def holding(
         BenchError: a client process ended, or did not report in time.
     """
     cpus = ",".join(map(str, sorted(rig.load_cpus)))
-    children: list[subprocess.Popen[str]] = []
+    crowd = Crowd(server.name)
     try:
         for index, share in enumerate(shares(count)):
             command = [
@@ -58,25 +83,26 @@ def holding(
                 str(share),
                 f"127.0.1.{index + 1}",
             ]
-            children.append(
+            crowd.children.append(
                 subprocess.Popen(
                     command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY
                 )
             )
-        yield sum(failed(child, server) for child in children)
+        crowd.failed = sum(line_of(child, server.name)["failed"] for child in crowd.children)
+        yield crowd
     finally:
-        for child in children:
+        for child in crowd.children:
             child.terminate()
             child.communicate()
 
 
-def failed(child: "subprocess.Popen[str]", server: Server) -> int:
-    """Wait for a client's report; how many of its connections failed."""
+def line_of(child: "subprocess.Popen[str]", name: str) -> dict[str, Any]:
+    """Wait for a client's line of JSON."""
     output = child.stdout
     if output is None or not select.select([output], [], [], LIMIT)[0]:
-        raise BenchError(f"{server.name}: the clients did not come into their state")
+        raise BenchError(f"{name}: the clients did not come into their state")
     line = output.readline()
     if not line:
-        raise BenchError(f"{server.name}: a client process ended")
-    count: int = json.loads(line)["failed"]
-    return count
+        raise BenchError(f"{name}: a client process ended")
+    found: dict[str, Any] = json.loads(line)
+    return found

@@ -109,13 +109,13 @@ def hold_line(stage: Stage, proxy: Proxy) -> Held:
 def weigh(stage: Stage, server: Server, state: str, count: int) -> Held:
     """Memory before and while ``count`` connections are held."""
     before, kernel = procfs.memory(server.pid), procfs.tcp_memory()
-    with holding(stage.rig, server, state, count) as failed:
+    with holding(stage.rig, server, state, count) as crowd:
         time.sleep(SETTLE)
         after = procfs.memory(server.pid)
         return Held(
             wanted=count,
             held=procfs.held(server.pid, server.port),
-            failed=failed,
+            failed=crowd.failed,
             base=before["Rss"],
             resident=after["Rss"] - before["Rss"],
             proportional=after["Pss"] - before["Pss"],

@@ -2,9 +2,10 @@
 
 Arguments: port, state, count, source address. It opens the connections one after the other, prints one JSON
 line (``{"open": n, "failed": n}``), and holds them until its standard input ends. The states are those that
-a server knows: ``fresh`` (nothing sent), ``idle`` (one request answered), ``head`` (half a head sent),
-``linger`` (the server has answered and closed its side, the client never closes), ``line`` (a request sent,
-no answer awaited), and ``drip`` (a head without end, a byte a second, opened again when the server gives up).
+a server knows: ``fresh`` (nothing sent), ``idle`` (one request answered), ``large`` (the same, of 1 MiB),
+``head`` (half a head sent), ``linger`` (the server has answered and closed its side, the client never
+closes), ``line`` (a request sent, no answer awaited), and ``drip`` (a head without end, a byte a
+second, opened again when the server gives up).
 """
 
 import json
@@ -62,6 +63,12 @@ def idle(client: socket.socket, number: int) -> None:
     read_response(client)
 
 
+def large(client: socket.socket, number: int) -> None:
+    """The same with 1 MiB."""
+    client.sendall(browser_head(number, path="/large").encode())
+    read_response(client)
+
+
 def linger(client: socket.socket, number: int) -> None:
     """Ask for a close, read the response and the server's FIN, stay."""
     client.sendall(browser_head(number, close=True).encode())
@@ -104,6 +111,7 @@ def receive(client: socket.socket) -> bytes:
 STATES: dict[str, Callable[[socket.socket, int], None]] = {
     "fresh": fresh,
     "idle": idle,
+    "large": large,
     "head": head,
     "linger": linger,
     "line": line,

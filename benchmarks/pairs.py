@@ -120,9 +120,9 @@ def idle10k(stage: Stage, options: Options) -> Part:
     def measure(server: Server, idle: int) -> float:
         if not idle:
             return load.run(stage.rig, server, scenario, seconds, options.tries).cpu_us
-        with holding(stage.rig, server, "idle", idle) as failed:
-            if failed > idle // 100:
-                raise BenchError(f"{failed} of {idle} idle connections failed")
+        with holding(stage.rig, server, "idle", idle) as crowd:
+            if crowd.failed > idle // 100:
+                raise BenchError(f"{crowd.failed} of {idle} idle connections failed")
             spent = load.run(stage.rig, server, scenario, seconds, options.tries).cpu_us
         await_none(server)
         return spent

@@ -55,10 +55,10 @@ def weather(stage: Stage, proxy: Proxy, count: int, seconds: int) -> list[Pair]:
     with stage.proxy(proxy, capacity=DRIPPING + 2000) as server:
         for _ in range(count):
             calm = spell(stage, server, seconds)
-            with holding(stage.rig, server, "drip", DRIPPING) as failed:
+            with holding(stage.rig, server, "drip", DRIPPING) as crowd:
                 storm = spell(stage, server, seconds)
-            if failed > DRIPPING // 100 or storm.held < DRIPPING * 0.99:
-                raise BenchError(f"{storm.held} slow clients were held, {failed} failed, of {DRIPPING}")
+            if crowd.failed > DRIPPING // 100 or storm.held < DRIPPING * 0.99:
+                raise BenchError(f"{storm.held} slow clients were held, {crowd.failed} failed, of {DRIPPING}")
             pairs.append((calm, storm))
     return pairs
 

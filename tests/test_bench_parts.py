@@ -1,10 +1,13 @@
 """The benchmark's parts that set one load against another: what they make of their samples."""
 
+import socket
+import time
+from pathlib import Path
 from typing import cast
 
 import pytest
 
-from benchmarks import bodies, drip, flood, load, pairs, product, quiet, slowhead, speed
+from benchmarks import before, bodies, drip, flood, load, pairs, product, quiet, slowhead, speed, trickler
 from benchmarks.model import Part, Sample, longest
 from benchmarks.stage import Options, Stage
 from tests.quiet.control import Late
@@ -123,15 +126,46 @@ def test_the_contract_has_a_bar_for_each_of_its_promises() -> None:
 
 
 def test_slow_bodies_are_weighed_by_the_connection() -> None:
-    def weight(rate: float, tasks: int) -> bodies.Weight:
+    def pair(tasks: int, rate: float, moved: float) -> tuple[bodies.Weight, bodies.Weather]:
         calm, storm = [Sample(1, 100, 1, 1)] * 3, [Sample(1, rate, 1, 1)] * 3
-        return bodies.Weight(10, 10, 40_960, 2_621_440, 0, calm, storm, tasks)
+        weight = bodies.Weight(10, 20_000, 40_960, 2_621_440, 5_242_880, tasks)
+        return weight, bodies.Weather(10, calm, storm, moved)
 
-    for rate, tasks, verdict in ((90, 64, "met"), (89, 65, "missed")):
-        found = {"upload": {product.EXPRESS: weight(rate, tasks)}, "reader": {}}
-        assert [bar.verdict for bar in bodies.conclude(Part("x"), found, 10).bars[:2]] == [verdict] * 2
-    part = bodies.conclude(Part("x"), {"reader": {product.EXPRESS: weight(90, 64)}}, 10)
-    assert [bar.verdict for bar in part.bars] == ["met"] * 4
-    assert [bar.value for bar in part.bars[2:]] == [4096, 256]
-    part = bodies.conclude(Part("x"), {"upload": {}, "reader": {}}, 10)
+    for state, limit in (("upload", 0), ("reader", bodies.ADDED["reader"])):
+        for pair_of, verdict in (((limit, 90, 0.8), "met"), ((limit + 1, 89, 0.79), "missed")):
+            found: bodies.Found = {state: {product.EXPRESS: pair(*pair_of)}}
+            named = {bar.name.partition(": ")[2]: bar for bar in bodies.conclude(Part("x"), found, 10).bars}
+            names = ("tasks added", "share of throughput left", "moved in the storm, of their plan")
+            assert [named[name].verdict for name in names] == [verdict] * 3
+            assert named["resident each"].value == 4096
+            assert named["on disk each"].verdict == "met"
+    assert named["kernel each"].value == 256
+    weight = bodies.Weight(10, 20_000, 40_960, 0, 0, 0)
+    part = bodies.conclude(Part("x"), {"small": {product.EXPRESS: (weight, None)}}, 10)
+    assert [bar.value for bar in part.bars] == [0, 2096]
+    part = bodies.conclude(Part("x"), {"small": {}, "upload": {}, "reader": {}}, 10)
     assert {bar.verdict for bar in part.bars} == {"no figure"}
+
+
+def test_who_trickles_says_what_it_moved_and_should_have() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        trickle = trickler.Trickle(lambda client: client.send(trickler.PIECE))
+        trickle.clients = [ours]
+        trickle.since = time.monotonic() - 4 * trickler.EVERY
+        trickle.turn()
+        assert trickle.report()["moved"] == 0
+        trickle._last -= trickler.EVERY
+        trickle.since -= trickler.EVERY
+        trickle.turn()
+        told = trickle.report()
+    assert told["moved"] == len(trickler.PIECE)
+    assert told["plan"] == pytest.approx(len(trickler.PIECE), rel=0.1)
+
+
+def test_an_old_product_is_unpacked_or_said_to_be_missing(tmp_path: Path) -> None:
+    missing = before.unpack("0" * 40, tmp_path)
+    assert "not in the history" in missing
+    if not before.unpack(before.COMMIT, tmp_path):
+        assert not (tmp_path / "shieldproxy" / "net" / "spool.py").exists()
+        assert (tmp_path / "config" / "known-clients.toml").exists()

@@ -1,13 +1,14 @@
 """The control of the quiet contract: what it excuses, and what it does not."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
 
 import pytest
 
-from tests.quiet.control import excused
+from tests.quiet.control import Waiting, excused
 from tests.quiet.play import control, recorder
 
 
@@ -40,28 +41,28 @@ def test_the_control_is_no_client_of_the_proxy() -> None:
     assert (seen["most"], seen["waited"]["count"], seen["late"]) == (0, 0, [])
 
 
-BUSY = "import time\nprint(flush=True)\nend = time.monotonic() + 1\nwhile time.monotonic() < end: pass"
+BUSY = "print(flush=True)\nwhile True: pass"
 
 
-def test_a_busy_process_is_not_excused_and_one_that_is_kept_waiting_is() -> None:
-    """Two that compute on one CPU: each has about half of it; one that is alone has all."""
-
-    def kept(count: int) -> float:
-        place = ["taskset", "-c", str(min(os.sched_getaffinity(0)))]
-        command = [*place, sys.executable, "-c", BUSY]
-        with recorder() as server:
-            crowd = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(count)]
-            try:
-                for one in crowd:
-                    assert one.stdout is not None
-                    one.stdout.readline()
-                with control(server.port, [crowd[0].pid], place) as late:
-                    time.sleep(0.7)
-            finally:
-                for one in crowd:
-                    one.kill()
-                    one.communicate()
-        return sum(much for _, _, much in late)
-
-    assert kept(1) < kept(4)
-    assert kept(4) > 0.2
+def test_who_is_kept_from_its_cpu_is_excused_and_who_stands_still_is_not() -> None:
+    """Four that compute on one CPU: three of them wait at any moment. Stopped, they wait for nothing."""
+    place = ["taskset", "-c", str(min(os.sched_getaffinity(0)))]
+    command = [*place, sys.executable, "-c", BUSY]
+    crowd = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(4)]
+    try:
+        for one in crowd:
+            assert one.stdout is not None
+            one.stdout.readline()
+        waiting = Waiting([one.pid for one in crowd])
+        time.sleep(0.5)
+        assert waiting.more() > 0.5
+        for one in crowd:
+            one.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, one.pid, os.WSTOPPED)
+        waiting.more()
+        time.sleep(0.1)
+        assert abs(waiting.more()) < 0.001
+    finally:
+        for one in crowd:
+            one.kill()
+            one.communicate()

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -171,7 +171,9 @@ def play(
     crowd = [start("good", address, seconds, seed, good, before=before)]
     if not calm:
         crowd.append(start("bestiary", address, seconds, seed, each, *kinds, before=before))
-    watch = control(server.port, beside, near) if beside else nullcontext([])
+    watch: AbstractContextManager[list[Late]] = nullcontext([])
+    if beside:
+        watch = control(server.port, beside, near)
     try:
         with watch as machine:
             found = [told(process, seconds + 40) for process in crowd]
