@@ -138,7 +138,7 @@ class House:
         if ex.bell is not None:
             ex.bell.mute()
         if ex.spool is not None:
-            ex.spool.close()
+            ex.forget()
         self.journal.exchange(ex, outcome, by, phase, reason, self.lobby.now)
 
     def fault(self, record: Any, exc: Exception) -> None:

@@ -44,6 +44,7 @@ class Sender:
         """
         rec, now = ex.rec, self._lobby.now
         ex.ending = ending
+        ex.forget()
         ex.settled = False
         if ex.bell is not None:
             ex.bell.mute()

@@ -162,6 +162,12 @@ class Exchange:
         self.reader = Reader(self.started, self.started, UNSEEN, self.started)
         self.discarded = 0
 
+    def forget(self) -> None:
+        """Drop the request's body: nothing of it will be sent again."""
+        spool, self.spool = self.spool, None
+        if spool is not None:
+            spool.close()
+
     def shut(self) -> None:
         """Drop what came of the response and was not taken."""
         out, self.out = self.out, None

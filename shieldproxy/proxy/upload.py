@@ -65,8 +65,12 @@ class Upload:
             return self._send_up(up)
         if not self.whole:
             return self._take_body()
-        if self._spool is not None and self._spool.left:
-            return self._send_spool(up)
+        if self._spool is not None:
+            if self._spool.left:
+                return self._send_spool(up)
+            if ex.answered:
+                self._spool = None
+                ex.forget()
         return ex.resp is not None and self._discard()
 
     def _send_up(self, up: Upstream) -> bool:
