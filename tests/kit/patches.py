@@ -21,7 +21,7 @@ Make = Callable[[Any], Any]
 
 def always(value: Any) -> Make:
     """A function that returns this, whatever it is asked."""
-    return lambda _old: lambda *_asked: value
+    return lambda _old: lambda *_asked, **_named: value
 
 
 def forced(**values: Any) -> Make:

@@ -1,15 +1,16 @@
 """Planted faults: what a proxy could get wrong, how to make this one do so, and which tests must say so.
 
-`PLANTS` is the whole table; its two halves are in `plants_messages` and `plants_ends`. They are switched on
-one by one in ``tests/planted``; by hand: ``python -m tests.kit.planted "no linger" run CONFIG``.
+`PLANTS` is the whole table; its parts are in `plants_messages`, `plants_ends` and `plants_slow`. They are
+switched on one by one in ``tests/planted``; by hand: ``python -m tests.kit.planted "no linger" run CONFIG``.
 """
 
 from tests.kit.patches import everywhere
 from tests.kit.plants_ends import ENDS
 from tests.kit.plants_messages import MESSAGES, ONE
 from tests.kit.plants_model import Plant
+from tests.kit.plants_slow import SLOW
 
-FAULTS = {**MESSAGES, **ENDS}
+FAULTS = {**MESSAGES, **ENDS, **SLOW}
 
 NOTHING = "nothing"
 """No fault: the product is started in the same way, and every case is green."""

@@ -60,8 +60,8 @@ def _hops(table: str) -> None:
 
 
 def _forever(real: Any) -> Any:
-    def read(data: bytes, end: int, method: bytes) -> Any:
-        head = real(data, end, method)
+    def read(*asked: Any) -> Any:
+        head = real(*asked)
         if hasattr(head, "persistent"):
             head.persistent = True
         return head

@@ -25,6 +25,12 @@ AREAS = {
     "the line": r"line |connections to a server",
     "deadlines": r"deadline|dripping",
     "the log": r"log|receipts",
+    "bodies": r"body",
+    "spools": r"spool",
+    "who waits in vain": r"slow reader|event stream|line of any|line is full",
+    "servers": r"left out|budget",
+    "who has gone": r"has gone|abort|probe",
+    "manners": r"its case|dot segments",
 }
 
 

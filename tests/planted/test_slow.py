@@ -1,0 +1,11 @@
+"""Faults in what keeps a server from waiting, switched on one by one: the tests that must notice do so."""
+
+import pytest
+
+from tests.kit.planting import Run
+from tests.kit.plants_slow import SLOW
+
+
+@pytest.mark.parametrize("name", list(SLOW))
+def test_a_planted_fault_is_noticed(planted: Run, name: str) -> None:
+    planted.noticed(name)
