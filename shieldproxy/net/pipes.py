@@ -4,7 +4,7 @@ There are few, since each may hold 1 MiB of the kernel's memory and a user has a
 One is lent to a spool whose bytes come fast, and comes back when the spool has been emptied. When all are
 lent and one more is asked for, the holder that has touched its own longest ago, and not just now, is told
 to write it to its file. A pipe that comes back with something in it is thrown away: nobody ever gets
-another's bytes.
+another's bytes. Of those that nobody has wanted for a while two are kept.
 """
 
 import fcntl
@@ -14,6 +14,7 @@ import socket
 import sys
 import termios
 from contextlib import suppress
+from math import inf
 from typing import Final, Protocol
 
 from shieldproxy.net.lobby import CHUNK, Lobby
@@ -22,6 +23,9 @@ SIZE: Final = 1024 * 1024
 MOST: Final = 32
 IDLE: Final = 0.5
 """Seconds that a holder must not have touched its pipe before it may be asked to part with it."""
+KEPT: Final = 2
+REST: Final = 2.0
+"""Seconds after which pipes beyond `KEPT` are closed that were not needed."""
 FLAGS: Final = os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE
 
 
@@ -109,6 +113,9 @@ class Pipes:
         self._lobby = lobby
         self._free: list[Lent] = []
         self._lent: set[Lent] = set()
+        self._spare = 0
+        """How many were free all the time since the last look."""
+        self.due = self.slot = inf  # as a record of the lobby's wheel
         self.times = 0
         """How often one was lent."""
 
@@ -116,6 +123,7 @@ class Pipes:
         """Lend a pipe; None if none is free now."""
         if self._free:
             pipe = self._free.pop()
+            self._spare = min(self._spare, len(self._free))
         elif len(self._lent) < MOST:
             try:
                 pipe = Lent()
@@ -142,8 +150,22 @@ class Pipes:
         pipe.holder = None
         if empty:
             self._free.append(pipe)
+            if len(self._free) > KEPT and self.due == inf:
+                self._look_again()
         else:
             pipe.close()
+
+    def _look_again(self) -> None:
+        self._spare = len(self._free)
+        self._lobby.arm(self, self._lobby.now + REST)
+
+    def on_due(self, _pipes: "Pipes") -> None:
+        """The wheel's call: close what nobody has wanted."""
+        while self._spare > 0 and len(self._free) > KEPT:
+            self._spare -= 1
+            self._free.pop(0).close()
+        if len(self._free) > KEPT:
+            self._look_again()
 
     @property
     def lent(self) -> int:

@@ -1,0 +1,86 @@
+"""Pipes that are lent: how many stay open when nobody needs them."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from shieldproxy.net.lobby import Lobby
+from shieldproxy.net.pipes import KEPT, REST, Lent, Pipes
+from tests.net.rig import Clock
+
+
+class Nobody:
+    """A holder that is never asked."""
+
+    def part(self) -> None:
+        raise AssertionError
+
+
+class Lending:
+    """Pipes whose time only the test moves."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.faults: list[Exception] = []
+        self.lobby = Lobby(self.clock, lambda _, exc: self.faults.append(exc), 64)
+        self.pipes = Pipes(self.lobby)
+        self.lobby.tick()
+
+    def lend(self, count: int) -> list[Lent]:
+        """So many at once."""
+        lent = [self.pipes.lend(Nobody()) for _ in range(count)]
+        return [pipe for pipe in lent if pipe is not None]
+
+    def back(self, lent: list[Lent]) -> None:
+        """Give them back, empty."""
+        for pipe in lent:
+            self.pipes.back(pipe, empty=True)
+
+    def later(self, seconds: float = REST + 0.2) -> int:
+        """Let time pass; how many are open and free then."""
+        self.clock.now += seconds
+        self.lobby.fire()
+        assert not self.faults
+        return len(self.pipes._free)
+
+
+@pytest.fixture
+def lending() -> Iterator[Lending]:
+    made = Lending()
+    yield made
+    made.pipes.close()
+    made.lobby.shut()
+
+
+def test_most_are_closed_when_nobody_wants_them(lending: Lending) -> None:
+    lending.back(lending.lend(25))
+    assert lending.later(REST / 2) == 25
+    lending.later()  # those that were there when it began to look
+    assert lending.later() == KEPT
+    assert lending.lobby.deadlines.next_slot() == float("inf"), "and nothing is looked at any more"
+
+
+def test_those_in_use_are_kept(lending: Lending) -> None:
+    """As many as were lent at a time between two looks."""
+    lending.back(lending.lend(25))
+    lending.later()
+    lending.back(lending.lend(10))
+    assert lending.later() == 10
+    assert lending.later() == KEPT
+
+
+def test_a_few_are_never_looked_at(lending: Lending) -> None:
+    lending.back(lending.lend(KEPT))
+    assert lending.lobby.deadlines.next_slot() == float("inf")
+    assert lending.later() == KEPT
+
+
+def test_late_ones_are_closed_too(lending: Lending) -> None:
+    first, second = lending.lend(10), lending.lend(10)
+    lending.back(first)
+    lending.back(second)
+    kept = lending.lend(5)
+    lending.later()
+    lending.back(kept)
+    assert lending.later() <= 5
+    assert lending.later() == KEPT
