@@ -16,18 +16,17 @@ files together stay within `disk_total`. A directory in which no file can be mad
 
 import errno
 import os
-import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from queue import SimpleQueue
 from socket import socketpair
 from typing import Any, Final
 
 from shieldproxy.net.lobby import Lobby
+from shieldproxy.net.nameless import make_file, usable
 from shieldproxy.net.record import Record
 
 THREADS: Final = 3
@@ -67,28 +66,8 @@ class Job:
         """A pipe whose next `piped` bytes go behind `data`."""
         self.piped = 0
         self.sunk = 0
-        """How many of them did."""
+        """How many of them have left the pipe; with an `error`, those are lost."""
         self.error = 0
-
-
-def make_file(directory: str) -> int:
-    """Make a file without a name.
-
-    Raises:
-        OSError: there can be none.
-    """
-    try:
-        return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    except OSError as exc:
-        if exc.errno not in {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL}:
-            raise
-    fd, path = tempfile.mkstemp(prefix="shieldproxy-", dir=directory)
-    try:
-        Path(path).unlink()
-    except OSError:
-        os.close(fd)
-        raise
-    return fd
 
 
 def perform(job: Job, directory: str) -> None:
@@ -121,11 +100,13 @@ def _sink(job: Job, offset: int) -> None:
                 raise
             data = os.read(job.pipe, most)  # a file system that cannot splice
             count = len(data)
+            job.sunk += count  # gone from the pipe, whatever becomes of it
             while data:
                 data = data[os.pwrite(job.fd, data, at + count - len(data)) :]
+        else:
+            job.sunk += count
         if not count:
             raise OSError(errno.EIO, "the pipe has less than it was given")
-        job.sunk += count
 
 
 def perform_close(job: Job) -> None:
@@ -164,6 +145,7 @@ class Disk:
         self._lobby = lobby
         self._total = total
         self._most_files = most_files
+        self._warn = warn
         self.room: Callable[[], bool] = lambda: True
         """Whether there is a descriptor for one more file; may make place for it."""
         self.used = 0
@@ -179,7 +161,7 @@ class Disk:
         self._under_way = self._written = 0
         self._trim = Job(lambda _: None, NO_FILE)
         self._shut = False
-        self.directory, why = _usable(directory) if total > 0 else ("", "")
+        self.directory, why = usable(directory) if total > 0 else ("", "")
         self.on = bool(self.directory)
         if why:
             warn(why)
@@ -224,7 +206,11 @@ class Disk:
             self._start()
         self._under_way += 1
         self._written += len(job.data)
-        self._work.put(job)
+        if self.on:
+            self._work.put(job)
+        else:
+            job.error = errno.EMFILE  # no thread: as little a place as without a descriptor
+            self._back(job)
 
     def close(self, fd: int, booked: int) -> None:
         """Close a file in a thread, then give back its bytes and its place."""
@@ -247,13 +233,20 @@ class Disk:
         self._closing.put(job)
 
     def _start(self) -> None:
-        self._threads = [
-            threading.Thread(target=self._serve, name=f"disk {number}", daemon=True)
-            for number in range(THREADS)
-        ]
-        self._threads.append(threading.Thread(target=self._serve_closing, name="disk closing", daemon=True))
-        for thread in self._threads:
-            thread.start()
+        """Start the threads: that which closes, and as many others as there can be, but one at least.
+
+        If the system has none for us (its limit of processes), it is memory only from now on.
+        """
+        for number, serve in enumerate((self._serve_closing, *(self._serve for _ in range(THREADS)))):
+            thread = threading.Thread(target=serve, name=f"disk {number}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as exc:
+                self.on = number > 1
+                if not self.on:
+                    self._warn(f"buffers: no threads for files ({exc}): bodies are held in memory only")
+                break
+            self._threads.append(thread)
 
     def _serve(self) -> None:
         while (job := self._work.get()) is not None:
@@ -303,25 +296,6 @@ class Disk:
         self._on_done(self._record, 0)
         self._lobby.close(self._record)
         self._theirs.close()
-
-
-def _usable(directory: str) -> tuple[str, str]:
-    """Find out where files can be made.
-
-    Returns:
-        The directory (empty: there is none), and what is to be said about it.
-    """
-    try:
-        directory = directory or tempfile.gettempdir()
-        os.close(make_file(directory))
-    except OSError as exc:
-        where = directory or "the system's directory for temporary files"
-        return "", (
-            f"buffers.directory: no file can be made in {where} ({exc.strerror}): bodies are held in memory "
-            "only; request bodies above buffers.request_memory are refused with 503, responses above "
-            "buffers.response_memory wait for their clients"
-        )
-    return directory, ""
 
 
 def fault_of(number: int) -> str:

@@ -61,8 +61,8 @@ class Filing:
         self._store = store
         self._wake = wake
         self._memory = memory
-        self._limit = limit
-        """Bytes of the file, which is a ring."""
+        self._limit = limit or 1
+        """Bytes of the file, which is a ring; given as 0: there is to be none, nor a pipe."""
         self._keep = keep
         """A request's: it may have to be sent again, as long as nothing has gone out through a pipe."""
         self.size = 0
@@ -90,10 +90,10 @@ class Filing:
         self._rested = False
         self._parting = False
         """The pipe is to be given back."""
-        self._stuck = False
+        self._stuck = not limit
         """Nothing more can be written, for now at least."""
-        self._broken = False
-        """A write has failed: no further one is tried."""
+        self._broken = not limit
+        """A write has failed, or is not wanted: no further one is tried."""
         self._closed = False
 
     def _place(self, position: int) -> tuple[int, int]:
@@ -263,12 +263,12 @@ class Filing:
     def _may_write(self, end: int) -> bool:
         """Whether the file may become so long; then that is booked, and the next job uses it."""
         disk, more = self._store.disk, end - self._booked
-        if self._broken or (self._fd == NO_FILE and not disk.may_open()):
+        if self._broken or (more > 0 and not disk.reserve(more)):
             return False
-        if more > 0:
-            if not disk.reserve(more):
-                return False
-            self._booked = end
+        if self._fd == NO_FILE and not disk.may_open():  # last: a waiting client may have to go for it
+            disk.release(max(0, more))
+            return False
+        self._booked = max(self._booked, end)
         return True
 
     def _no_file(self, fault: str) -> None:

@@ -75,6 +75,10 @@ class Lent:
                 if not total:
                     raise
                 break
+            except OSError:
+                if not total:
+                    raise
+                break  # what came before counts; the next call meets the error
             total += count
             if not count or total >= CHUNK or not waiting(sock):
                 break
@@ -95,6 +99,13 @@ class Lent:
         poll.register(self.into, select.POLLOUT)
         return bool(poll.poll(0))
 
+    def is_empty(self) -> bool:
+        """Whether nothing is in it, as the kernel says."""
+        try:
+            return not _readable(self.out)
+        except OSError:
+            return False
+
     def close(self) -> None:
         """Close both ends, with whatever is in between."""
         os.close(self.into)
@@ -102,8 +113,15 @@ class Lent:
 
 
 def waiting(sock: socket.socket) -> int:
-    """How many bytes a socket has to be read."""
-    return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)
+    """How many bytes a socket has to be read; 0 too if it cannot be asked."""
+    try:
+        return _readable(sock.fileno())
+    except OSError:
+        return 0
+
+
+def _readable(fd: int) -> int:
+    return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 class Pipes:
@@ -145,10 +163,10 @@ class Pipes:
             pipe.holder.part()
 
     def back(self, pipe: Lent, *, empty: bool) -> None:
-        """Take a pipe back."""
+        """Take a pipe back; `empty` is what its holder believes, and the kernel has to agree."""
         self._lent.discard(pipe)
         pipe.holder = None
-        if empty:
+        if empty and pipe.is_empty():
             self._free.append(pipe)
             if len(self._free) > KEPT and self.due == inf:
                 self._look_again()

@@ -102,7 +102,7 @@ class Spool(Filing):
 
     def begin(self, data: bytes) -> None:
         """Take the first bytes of many whose number is known: in front of a pipe, if one is to be had."""
-        if self._store.disk.on and self._memory and not self.size:
+        if self._store.disk.on and self._memory and not self.size and not self._broken:
             self._pipe = self._store.pipes.lend(self)
         if self._pipe is None:
             self.put(data)
@@ -150,7 +150,7 @@ class Spool(Filing):
     def _worth_a_pipe(self, sock: socket.socket, most: int) -> bool:
         """Whether what comes is more than memory takes, comes fast, and nothing of it is on the file."""
         size, memory = self.size, self._memory
-        if self._job is not None or self._rested or not self._store.disk.on:
+        if self._job is not None or self._rested or self._broken or not self._store.disk.on:
             return False
         if self._keep:
             if self._booked or not 0 <= self._announced - size <= pipes.SIZE or self._announced <= memory:
@@ -326,5 +326,5 @@ class Store(Means):
 
     def response(self, wake: Callable[[], None], size: int = -1) -> Spool:
         """Make a spool for a response's body; arguments as for `request`."""
-        buffers = self._buffers
-        return Spool(self, wake, buffers.response_memory, max(1, buffers.response_file), size, keep=False)
+        memory, file = self._buffers.response_memory, self._buffers.response_file
+        return Spool(self, wake, memory, file and max(CHUNK, file), size, keep=False)

@@ -1,12 +1,17 @@
 """Pipes that are lent: how many stay open when nobody needs them."""
 
+import errno
+import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from shieldproxy.net import pipes
 from shieldproxy.net.lobby import Lobby
 from shieldproxy.net.pipes import KEPT, REST, Lent, Pipes
 from tests.net.rig import Clock
+from tests.net.spools import drop, tcp
 
 
 class Nobody:
@@ -84,3 +89,36 @@ def test_late_ones_are_closed_too(lending: Lending) -> None:
     lending.back(kept)
     assert lending.later() <= 5
     assert lending.later() == KEPT
+
+
+def test_what_came_before_an_error_is_counted(lending: Lending, monkeypatch: pytest.MonkeyPatch) -> None:
+    (pipe,) = lending.lend(1)
+    ours, far = tcp()
+    real, calls = os.splice, iter([True, False])
+
+    def splice(*args: Any) -> int:
+        if next(calls):
+            return real(*args)
+        raise OSError(errno.ENOMEM, "no memory")
+
+    far.send(b"of A")
+    monkeypatch.setattr(os, "splice", splice)
+    monkeypatch.setattr(pipes, "waiting", lambda _: 1)
+    while True:
+        try:
+            assert pipe.take(ours, 1000, empty=True) == (4, False)
+            break
+        except BlockingIOError:
+            calls = iter([True, False])
+    assert os.read(pipe.out, 100) == b"of A"
+    lending.back([pipe])
+    drop(ours, far)
+
+
+def test_a_pipe_with_something_in_it_is_lent_to_nobody_else(lending: Lending) -> None:
+    (pipe,) = lending.lend(1)
+    os.write(pipe.into, b"of A")
+    lending.back([pipe])  # its holder believes it to be empty
+    assert lending.pipes._free == []
+    with pytest.raises(OSError, match="descriptor"):
+        os.fstat(pipe.out)

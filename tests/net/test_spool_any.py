@@ -20,7 +20,8 @@ from tests.net.spools import BLOB, Workshop, descriptors, drop, exactly, read_al
 SLACK = 256 * 1024
 SIZES = st.sampled_from([1, 700, 5000, 30_000, CHUNK])
 ERRORS = [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EMFILE]
-CALLS = ["open", "pwrite", "pread", "splice", "ftruncate"]
+CALLS = ["open", "pwrite", "pread", "splice", "ftruncate", "splice and pwrite"]
+"""The last: a file system that cannot splice, and is full."""
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -157,6 +158,11 @@ class AnyOrder(RuleBasedStateMachine):
         if self.broken or not call:
             return
         self.broken.add(call)
+        calls = call.split(" and ")
+        for each in calls:
+            self.break_call(each, errno.EINVAL if each == "splice" and len(calls) > 1 else error)
+
+    def break_call(self, call: str, error: int) -> None:
         real = getattr(os, call)
 
         def failing(*args: Any, **kwargs: Any) -> Any:

@@ -196,5 +196,66 @@ def test_freed_memory_is_given_back_once_the_disk_has_caught_up(
     made.shut()
 
 
+def test_without_a_file_for_responses_none_is_made(tmp_path: Path, pair: Pair) -> None:
+    with workshop(tmp_path, response_file=0) as shop:
+        first, second = shop.store.response(shop.wake), shop.store.response(shop.wake, MUCH)
+        second.begin(BLOB[:50_000])
+        for start in range(0, MUCH, 50_000):
+            if not first.full:
+                first.put(BLOB[start : start + 50_000])
+        first.rest()
+        second.rest()
+        assert first.full
+        assert not shop.disk.jobs
+        assert read_all(shop, first, pair, first.size) == BLOB[: first.size]
+        assert read_all(shop, second, pair, 50_000) == BLOB[:50_000]
+        assert (first.fault, first.full, shop.disk.most_open, shop.store.pipes.times) == ("", False, 0, 0)
+        first.close()
+        second.close()
+
+
+def test_a_descriptor_is_asked_for_only_if_the_bytes_have_a_place(tmp_path: Path) -> None:
+    with workshop(tmp_path, disk_total=1000) as shop:
+        shop.disk.room = lambda: pytest.fail("somebody was sent away for nothing")
+        spool = shop.store.response(shop.wake)
+        while not spool.full:
+            spool.put(BLOB[:50_000])
+        spool.close()
+    with workshop(tmp_path) as shop:
+        shop.disk.room = lambda: False
+        spool = shop.store.response(shop.wake)
+        while not spool.full:
+            spool.put(BLOB[:50_000])
+        assert (shop.store.used, shop.store.files) == (0, 0)
+        spool.close()
+
+
+@pytest.mark.parametrize("startable", [0, 1, 2])
+def test_threads_that_cannot_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, startable: int) -> None:
+    made = Workshop(tmp_path)
+    store = Store(made.lobby, Buffers(directory=str(tmp_path)), made.warnings.append)
+    real, left = threading.Thread.start, iter([True] * startable)
+
+    def start(thread: threading.Thread) -> None:
+        if not next(left, False):
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    spool = store.request(made.wake)
+    spool.put(BLOB[:BEYOND])
+    while not made.woken:
+        made.lobby.turn()
+    enough = startable > 1
+    assert (spool.fault, store.on, len(made.warnings)) == (
+        ("", True, 0) if enough else ("disk-full", False, 1)
+    )
+    spool.close()
+    store.shut()
+    assert (store.used, store.files) == (0, 0)
+    assert made.faults == []
+    made.shut()
+
+
 def test_the_library_has_a_way_to_give_memory_back() -> None:
     disk.give_back()
