@@ -110,10 +110,12 @@ class Several(Group):
         able = able or [
             n for n, server in enumerate(servers) if server not in shun and not server.health.down
         ]
-        room = [n for n in able if servers[n].open < most]
+        room = [n for n in able if servers[n].idle or servers[n].open < most]
         if not room:
             return None
         server = self._pick(room, ticket)
+        if server.open >= most:
+            self._discard(server.idle[0])
         self._asked(server)
         server.taken += 1
         server.open += 1
@@ -164,6 +166,7 @@ class Several(Group):
         super().free(server)
         if server.health.troubled and server.leased == 0:
             server.health.unproved()
+            self._lobby.arm(self._alarms[server], max(server.health.until, self._lobby.now))
             self._changed()
 
     def failed(self, server: Server, why: str) -> None:

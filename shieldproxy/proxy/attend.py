@@ -104,8 +104,8 @@ class Attended:
 
     def on_due(self, up: Upstream) -> None:
         """No progress within response_timeout."""
-        self._give_up()
         self._ex.group.failed(up.server, "response-timeout")
+        self._give_up()
 
     def end(self) -> None:
         """The connection is about to be another's, or nobody's."""

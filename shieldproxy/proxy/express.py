@@ -270,11 +270,11 @@ class Express(Desk):
             return
         group = ex.group
         ex.up = None
-        group.drop(up)
-        note_short(ex)
         if ex.from_up:
             how = "truncated"
             group.failed(up.server, "upstream-truncated")
+        group.drop(up)
+        note_short(ex)
         self.refuse(ex, 502, "upstream", "upstream-" + how, by="upstream")
 
     def _bad_gateway(self, ex: Exchange, up: Upstream, fault: Fault) -> None:
@@ -286,8 +286,8 @@ class Express(Desk):
         """No progress within response_timeout."""
         ex = up.exchange
         ex.up = None
-        ex.group.abandon(up)
         ex.group.failed(up.server, "response-timeout")
+        ex.group.abandon(up)
         self.refuse(ex, 504, "upstream", "response-timeout", by="upstream")
 
     # the client, while its request is worked on

@@ -139,8 +139,8 @@ def again(ex: Exchange, *, unrun: bool) -> bool:
     if place is None:
         place = group.vacate(up)
     else:
+        group.failed(up.server, "upstream-closed")  # first: a probe that is over without a verdict is none
         group.drop(up)
-        group.failed(up.server, "upstream-closed")
     ex.place = place
     return True
 

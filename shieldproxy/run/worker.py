@@ -37,6 +37,8 @@ OWN_DESCRIPTORS: Final = 64 + 2 * MOST
 """Logs, listeners and the like, and both ends of the pipes that spools are lent."""
 FILES: Final = 4
 """Spools' files have this part of the descriptors at most."""
+MOST_FILES: Final = 65_536
+"""And no more than these: the limit may be a thousand million."""
 KERNEL_CLOSES: Final = 8
 DRAIN_LOOK: Final = 0.05
 Ready = Callable[[list[str]], None]
@@ -121,7 +123,7 @@ def _room(plan: Plan, journal: Journal) -> Room:
             f"{room} are used; raise RLIMIT_NOFILE for more",
         )
     most = min(plan.max_connections, room)
-    files = hard // FILES
+    files = min(hard // FILES, MOST_FILES)
     return Room(most, reserve, room, files, min(hard, most + files + upstreams + OWN_DESCRIPTORS + reserve))
 
 

@@ -90,6 +90,40 @@ def test_a_client_goes_to_its_next_server_while_its_own_is_full() -> None:
     assert pool.group.place(Ticket("192.0.2.7"), shun=[first]) not in {first, second, None}
 
 
+def test_a_failed_probe_leaves_its_server_out_for_longer() -> None:
+    pool = Pool(2, 1, max_fails=1)
+    first, second = pool.group.servers
+    eject(pool, first, 1)
+    pool.lobby.now += 6
+    probe = pool.connect(pool.group.place(Ticket(), shun=[second]))
+    pool.group.failed(first, "upstream-closed")
+    pool.group.drop(probe)
+    assert first.health.until == pool.lobby.now + 10
+
+
+def test_a_server_full_of_idle_connections_takes_over() -> None:
+    pool = Pool(2, 1)
+    first, second = pool.group.servers
+    up = pool.connect(pool.group.place(Ticket(), shun=[first]))
+    pool.group.release(up)
+    assert second.open == len(second.idle) == 1
+    assert pool.group.place(Ticket(), shun=[first]) is second
+    assert (second.open, second.leased, second.idle) == (1, 1, [])
+    assert up.fd < 0
+
+
+def test_a_probe_without_a_verdict_leaves_the_alarm_at_the_ejections_end() -> None:
+    pool = Pool(2, 1, max_fails=1)
+    first, second = pool.group.servers
+    eject(pool, first, 1)
+    (alarm,) = pool.lobby.armed
+    pool.lobby.now += 2
+    place = pool.group.place(Ticket(), shun=[second])
+    assert place is first
+    pool.group.free(place)
+    assert alarm.due == first.health.until
+
+
 class Servers(RuleBasedStateMachine):
     """Any order of requests, failures, checks and time, with a line that is short of nothing."""
 

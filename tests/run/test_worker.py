@@ -291,6 +291,19 @@ def test_max_connections_is_clamped_and_it_is_said(tmp_path: Path) -> None:
     assert f"{most} are used" in said
 
 
+def test_a_limit_of_a_thousand_million_makes_no_table_of_that_size(tmp_path: Path) -> None:
+    fake = "resource.getrlimit = lambda _: (1024, 1 << 30)\nresource.setrlimit = lambda *_: None\n"
+    script = ROOM.replace("spec = ", fake + "spec = ", 1)
+    ran = subprocess.run(
+        [sys.executable, "-c", script, "128", "1024", "1000", str(tmp_path / "error")],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    assert int(ran.stdout.split()[1]) < 200_000
+
+
 def test_the_smallest_room_is_one(tmp_path: Path) -> None:
     (most, _, _, _), said = room(tmp_path, 64, 64, 100)
     assert most == 1
