@@ -143,7 +143,7 @@ class Disk:
         self, lobby: Lobby, directory: str, total: int, most_files: int, warn: Callable[[str], None]
     ) -> None:
         self._lobby = lobby
-        self._total = total
+        self.total = total
         self._most_files = most_files
         self._warn = warn
         self.room: Callable[[], bool] = lambda: True
@@ -188,7 +188,7 @@ class Disk:
 
     def reserve(self, count: int) -> bool:
         """Book bytes before they are written; False if there is no place for them."""
-        if self.used + count > self._total:
+        if self.used + count > self.total:
             return False
         self.used += count
         self.most = max(self.most, self.used)

@@ -14,7 +14,7 @@ from typing import Any, Final
 from shieldproxy.core.limits import Buffers
 from shieldproxy.net.disk import Disk
 from shieldproxy.net.lobby import Lobby
-from shieldproxy.net.pipes import Pipes
+from shieldproxy.net.pipes import SIZE, Pipes
 
 AT_ONCE: Final = 32 * 1024
 """Bytes of one read on the loop: what the page cache has."""
@@ -60,6 +60,10 @@ class Means:
     def on(self) -> bool:
         """Whether files can be made; otherwise it is memory only."""
         return self.disk.on
+
+    def may_hold(self, count: int) -> bool:
+        """Whether there could ever be room for so many bytes of one body, above memory."""
+        return self.disk.on and count <= max(self.disk.total, SIZE)
 
     @property
     def used(self) -> int:

@@ -15,7 +15,6 @@ The desk calls `begin` with an admitted request, the lobby `_on_event` and `_on_
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from math import inf
 from typing import Final
@@ -32,25 +31,10 @@ from shieldproxy.proxy.desk import NEVER, Desk
 from shieldproxy.proxy.exchange import RETRY_AFTER
 from shieldproxy.proxy.fin import CONTINUE
 from shieldproxy.proxy.house import House
-from shieldproxy.proxy.state import Bytes, Exchange
+from shieldproxy.proxy.intake import Intake
+from shieldproxy.proxy.state import Exchange
 
 STAGE: Final = "body"
-
-
-@dataclass(slots=True)
-class Intake:
-    """A body as far as it has come."""
-
-    pace: Pace
-    chunks: ChunkedReader | None
-    left: int
-    """Bytes still to come; of a body by length."""
-    share: int
-    """Bytes to read at once."""
-    held: bytes | bytearray = b""
-    """What has come, while it fits into memory; then the exchange has a spool."""
-    to_down: Bytes = b""
-    """Of a 100 that its socket has not taken."""
 
 
 class Collect:
@@ -81,6 +65,9 @@ class Collect:
         ex.intake = intake = Intake(Pace(now, now), chunks, length, CHUNK if chunks is None else FEW)
         rec.stage = STAGE
         rec.on_event, rec.on_due = self._bound
+        if length > self._memory and not self._house.store.may_hold(length):
+            self._no_room(ex, "longer than there is room for")
+            return
         if rec.buf:
             data, rec.buf = bytes(rec.buf), b""
             if not self._take(ex, intake, data):
@@ -228,13 +215,19 @@ class Collect:
         """Whether there is more to come; if not, the request is whole, or there is no room for it."""
         spool, chunks = ex.spool, intake.chunks
         if spool is not None and spool.fault:
-            self._house.counts["spool_full"] += 1
-            self._refuse(ex, 503, "spool-full", spool.fault, retry_after=RETRY_AFTER)
+            self._no_room(ex, spool.fault)
             return False
         if chunks.done if chunks is not None else intake.left == 0:
             self._whole(ex, intake)
             return False
+        if spool is not None and spool.full and not self._house.store.on:
+            self._no_room(ex, "no file can be made")  # and nothing would ever make room
+            return False
         return True
+
+    def _no_room(self, ex: Exchange, detail: str) -> None:
+        self._house.counts["spool_full"] += 1
+        self._refuse(ex, 503, "spool-full", detail, retry_after=RETRY_AFTER)
 
     def _whole(self, ex: Exchange, intake: Intake) -> None:
         """All of it is here: from now on it is a request like any other."""

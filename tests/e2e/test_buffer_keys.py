@@ -75,6 +75,24 @@ def test_without_room_in_files_memory_is_the_bound(
     assert [line["reason"] for line in proxy.log_lines(2, kind="exchange")] == ["done", "spool-full"]
 
 
+@pytest.mark.parametrize("coded", [False, True], ids=["length", "chunked"])
+def test_without_files_nobody_waits_for_room(
+    make_proxy: MakeProxy, upstream: Upstream, connect: Connect, coded: bool
+) -> None:
+    """Memory is full to the byte, and more is to come: the answer does not wait for it."""
+    proxy = make_proxy(upstream, buffers={"request_memory": "32KiB", "disk_total": "off"})
+    client = connect(proxy)
+    if coded:
+        head = request("/long", method="POST", fields=["Transfer-Encoding: chunked"])
+        client.send(head + b"8000\r\n" + b"x" * 0x8000 + b"\r\n1\r\nx\r\n")
+    else:
+        head = b"POST /long HTTP/1.1\r\nHost: test.example\r\nContent-Length: 32769\r\n\r\n"
+        client.send(head + b"x" * 0x8000)
+    assert client.response().status == 503
+    assert _line(proxy)["reason"] == "spool-full"
+    assert not upstream.requests
+
+
 def test_where_no_file_can_be_made_it_is_said_at_start(
     make_proxy: MakeProxy, upstream: Upstream, connect: Connect
 ) -> None:

@@ -89,8 +89,7 @@ async def test_the_answer_comes_in_the_same_batch(
         (up,) = (record for record in house.worker.lobby.all() if isinstance(record, Leased))
         reset(client)
         release.set()
-        while not has_input(up):
-            time.sleep(0.001)  # the loop must not see the one without the other
+        wait_for_input(up)  # the loop must not see the one without the other
         turns = house.worker.lobby.turns
         await house.until(lambda: house.worker.lobby.turns >= turns + 2)
         (group,) = house.worker.house.groups.values()
@@ -180,6 +179,12 @@ class Slow:
         self.body = turn.read_body()
         if not self.answer:
             turn.send(reply(b"late"))
+
+
+def wait_for_input(up: Leased) -> None:
+    """Stand still, the loop too, until the server has answered."""
+    while not has_input(up):
+        time.sleep(0.001)
 
 
 def upload(size: int) -> bytes:

@@ -66,7 +66,8 @@ async def clogged(house: Running, takes: int = 0) -> tuple[socket.socket, Any, F
     client = house.connect()
     await house.ask(client)
     (rec,) = house_clients(house.worker.house)
-    rec.sock = full = Full(rec.sock, takes)
+    full: Any = Full(rec.sock, takes)
+    rec.sock = full
     return client, rec, full
 
 

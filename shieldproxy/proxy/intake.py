@@ -1,0 +1,23 @@
+"""A request's body on its way in, as `collect` keeps it."""
+
+from dataclasses import dataclass
+
+from shieldproxy.core.body import ChunkedReader
+from shieldproxy.core.pace import Pace
+from shieldproxy.proxy.state import Bytes
+
+
+@dataclass(slots=True)
+class Intake:
+    """A body as far as it has come."""
+
+    pace: Pace
+    chunks: ChunkedReader | None
+    left: int
+    """Bytes still to come; of a body by length."""
+    share: int
+    """Bytes to read at once."""
+    held: bytes | bytearray = b""
+    """What has come, while it fits into memory; then the exchange has a spool."""
+    to_down: Bytes = b""
+    """Of a 100 that its socket has not taken."""
