@@ -29,6 +29,7 @@ from shieldproxy.configschema import (
     ServerTable,
 )
 from shieldproxy.configupstream import UpstreamTable
+from shieldproxy.core.match import path_key
 from shieldproxy.units import show_seconds
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -176,10 +177,16 @@ def _check(config: Config, merged: Merged, faults: Faults) -> None:
     for route in config.routes:
         _check_route(route, listens, merged, faults)
     _no_twins(
-        ((f"{r.table.listen or '*'} {r.table.host.lower()} {r.table.path}", r.where) for r in config.routes),
+        ((_place_of(r.table), r.where) for r in config.routes),
         faults,
         across_files=False,
     )
+
+
+def _place_of(route: RouteTable) -> str:
+    """Where a route stands: ``/a`` and ``/a/`` are the same path to it."""
+    path = path_key(route.path).decode("latin-1") or "/"
+    return f"{route.listen or '*'} {route.host.lower()} {path}"
 
 
 def _listens(config: Config, faults: Faults) -> set[str]:

@@ -14,6 +14,7 @@ from shieldproxy.configread import keys
 from shieldproxy.configschema import HeadersTable, RouteTable, RuleTable
 from shieldproxy.configupstream import HealthTable, UpstreamTable
 from shieldproxy.core.limits import Buffers
+from shieldproxy.core.match import path_key
 from shieldproxy.core.plan import Plan
 from shieldproxy.core.policy import EFFECTS, Policy, Rule, amend
 from shieldproxy.core.routes import Route
@@ -150,7 +151,7 @@ def _routes(config: Config, origins: dict[str, str]) -> tuple[Route, ...]:
     routes = {}
     for placed in config.routes:
         table, route = placed.table, _route(placed.table, config.main)
-        routes[table.listen, table.host.lower(), table.path] = route
+        routes[table.listen, table.host.lower(), path_key(table.path)] = route
         for key, info in keys(RouteTable).items():
             origins.pop(f"{key} of {route.place}", None)
             if key in ROUTE_VALUES and getattr(table, key) != info.default:

@@ -120,6 +120,10 @@ FAULTS = [
     ("[[route]]\npath = '/a'", "route[1].upstream: is missing; allowed: "),
     ("[[route]]\nupstream = 'legacy'", '"* * /" is there already, as route[0]; allowed: each once'),
     (
+        "[[route]]\npath = '/a'\nupstream = 'legacy'\n[[route]]\npath = '/a/'\nupstream = 'legacy'",
+        '"* * /a" is there already, as route[1]; allowed: each once',
+    ),
+    (
         "[[route]]\nupstream = 'legacy'\nlisten = '[::1]:81'",
         '"[::1]:81" is not in server.listen; allowed: "127.0',
     ),
