@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final
 
 from shieldproxy.core.closing import Event
-from shieldproxy.core.readout import seconds_for
+from shieldproxy.core.readout import SLACK, WORTH, seconds_for
 from shieldproxy.net.lobby import CHUNK, READS_A_TURN
 from shieldproxy.net.record import ERROR, FIN, HUP, IN, NEWS, Downstream
 from shieldproxy.net.tcpinfo import kernel_facts
@@ -22,6 +22,9 @@ from shieldproxy.proxy.state import Exchange
 STAGE: Final = "refused"
 MEASURED: Final = 0.1
 """Seconds that a body must have come for its rate to say anything."""
+
+PROMISED: Final = 2 * WORTH + SLACK
+"""Seconds for the rest of who has read our answer so slowly that by now it would be told to close."""
 
 
 def rest_of(ex: Exchange) -> int:
@@ -76,7 +79,7 @@ class ReadOut:
     def begin(self, ex: Exchange) -> None:
         """Take a connection whose refused request has more of its body to come, or in the record's buffer."""
         rec, now = ex.rec, self._lobby.now
-        left, end = rest_of(ex), now + seconds(ex, now)
+        left, end = rest_of(ex), now + (seconds(ex, now) or PROMISED)
         rec.buf = rec.buf[ex.head.length - ex.body_in :]
         if left == 0:
             self._house.go_on(rec)
