@@ -56,7 +56,9 @@ def judge(program: Program, rows: Rows) -> None:
         assert row.idle is not None
         assert row.idle.receipt["reason"] in ("keep-alive-timeout", "close-asked", "fin")
     assert row.asked is not None
-    assert row.asked.receipt["reason"] in ("rule", "close-asked"), f"/{CLOSED}: {row.asked.receipt}"
+    assert row.asked.receipt["reason"] in ("rule", "close-asked", "half-close"), (
+        f"/{CLOSED}: {row.asked.receipt}"
+    )
     assert row.asked.receipt["linger"] in ENDED_WELL
     assert row.asked.receipt["acknowledged"]
     if REFUSAL in program.steps:

@@ -38,6 +38,7 @@ class TestClientEnds:
         scene = stage(bench)
         client = connect(scene.proxy)
         client.ask(request())
+        scene.proxy.log_lines(1, kind="exchange")  # it may be answered, and not yet idle
         client.reset()
         line = receipt(scene.proxy, client)
         assert said(line) == ("client", "idle")

@@ -202,7 +202,7 @@ def vanish(place: Place, line: Wire, stack: ExitStack) -> tuple[Crowd, Watchtowe
     place.enter(lambda: enter("head", data=b"GET / HTTP/1.1\r\nX: "))
     crowd.send("body", b"y")
     assert eventually(
-        lambda: [server.asked.get(path) for path in (b"/big", b"/late", b"/up")] == [COUNT] * 3, **LOOKS
+        lambda: [server.asked.get(path) for path in (b"/big", b"/late")] == [COUNT] * 2, **LOOKS
     )
     assert eventually(lambda: all(unread(client) for client in crowd.groups["response"]), **LOOKS)
     assert eventually(place.all_read, **LOOKS)

@@ -89,7 +89,7 @@ BODIES = {
 RESPONSES = {
     "a slow reader keeps the upstream": Plant(
         lambda: text(
-            "proxy.outlet", "Outlet", "blocked", "held = self.behind and (", "held = self.behind or ("
+            "proxy.outlet", "Outlet", "blocked", "held = (self.stream and", "held = (self.behind or"
         ),
         SILENCE,
         "test_half_close.py::TestInTheResponse::test_in_what_is_left_of_it[serve]",

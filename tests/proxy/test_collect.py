@@ -58,7 +58,7 @@ async def test_it_arrives_whole_and_at_once(
         assert (server.violations, server.incomplete) == ([], [])
         await house.until(lambda: inside.store.used == inside.store.files == 0)
         assert size > MEMORY or inside.store.most == 0
-        line, _ = await house.lines("exchange", client)
+        line, *_ = await house.lines("exchange", client)
         assert (line["outcome"], line["in"]) == ("served", len(head) + len(data))
 
 
