@@ -85,6 +85,22 @@ def pytest_make_collect_report(
     return report
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In a parallel run: files with the most slow tests first, then those with the most tests.
+
+    Whole files are handed out in this order. One that waits for minutes would otherwise come last, as it has
+    few tests, and the run would wait for it alone.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    slow: Counter[object] = Counter()
+    all_of: Counter[object] = Counter()
+    for item in items:
+        all_of[item.path] += 1
+        slow[item.path] += item.get_closest_marker("slow") is not None
+    items.sort(key=lambda item: (-slow[item.path], -all_of[item.path], item.path))
+
+
 # the end-to-end tests run in both lanes: counted here, where parallel runs come together
 
 LANES = ("express", "task")

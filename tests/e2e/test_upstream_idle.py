@@ -9,6 +9,7 @@ import random
 from collections import Counter
 from typing import Final
 
+import pytest
 import trio
 
 from tests.e2e.conftest import Bench
@@ -71,6 +72,7 @@ async def _all(proxy: Proxy, server: Curt, bands: list[list[Client]]) -> None:
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.slow
 def test_ten_thousand_requests_and_a_server_that_closes_after_two_seconds(bench: Bench) -> None:
     server = Curt(PATIENCE)
     upstreams = {f"u{n}": {"servers": [server.address], "max_connections": EACH} for n in range(BANDS)}

@@ -6,6 +6,7 @@ from tests.kit.planting import Run
 from tests.kit.plants_ends import ENDS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(ENDS))
 def test_a_planted_fault_is_noticed(planted: Run, name: str) -> None:
     planted.noticed(name)

@@ -6,6 +6,7 @@ from tests.kit.planting import Run
 from tests.kit.plants_slow import SLOW
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(SLOW))
 def test_a_planted_fault_is_noticed(planted: Run, name: str) -> None:
     planted.noticed(name)
