@@ -7,7 +7,9 @@ off: only the application knows what they mean.
 
 `max_fails` failures within `fail_window` eject a server for `eject` seconds, twice as long each time again.
 Then one request probes it, and everybody else keeps away until that one has been answered, or has failed
-(ejected again). The length starts from the beginning once the server has been well for as long as it was out.
+(ejected again). A request that had to go there before its time, as nobody was well, can bring it back, but
+does not lengthen its ejection. The length starts from the beginning once the server has been well for as long
+as it was out.
 
 Active checks (`HealthSpec`) add a second reason to be left out: `fall` failed ones in a row, until `rise`
 have passed; these also end an ejection.
@@ -25,7 +27,17 @@ FAILURES: Final = frozenset({"upstream-closed", "upstream-reset", "upstream-trun
 class Health:
     """What is known of one server. Times are in seconds."""
 
-    __slots__ = ("_fails", "_in_row", "_length", "_probe_until", "_returned", "_spec", "down", "until")
+    __slots__ = (
+        "_due",
+        "_fails",
+        "_in_row",
+        "_length",
+        "_probe_until",
+        "_returned",
+        "_spec",
+        "down",
+        "until",
+    )
 
     def __init__(self, spec: UpstreamSpec) -> None:
         self._spec = spec
@@ -38,6 +50,8 @@ class Health:
         self._returned = -inf
         self._probe_until = -inf
         """A probe is under way, and is waited for until then."""
+        self._due = False
+        """That probe was not before its time."""
         self.down = False
         """By its active checks."""
         self._in_row = 0
@@ -65,6 +79,7 @@ class Health:
             patience: seconds for which others keep away at most, if nothing is heard of it.
         """
         if self.until > -inf:
+            self._due = now >= self.until or (self._due and now < self._probe_until)
             self._probe_until = now + patience
 
     def failed(self, now: float) -> float:
@@ -73,6 +88,9 @@ class Health:
         if self.until > -inf:
             if now >= self._probe_until:
                 return 0.0  # of a request that went there before: no news
+            if not self._due:
+                self._probe_until = -inf
+                return 0.0  # asked before its time, as nobody was well: it is out already
         else:
             self._fails = [when for when in self._fails if when > now - spec.fail_window]
             self._fails.append(now)
@@ -92,6 +110,10 @@ class Health:
             return False
         self._return(now)
         return True
+
+    def relent(self, now: float) -> None:
+        """End the wait, not the ejection: the next request is the probe."""
+        self.until = min(self.until, now)
 
     def unproved(self) -> None:
         """The probe ended without a verdict: the client went away, for one. The next request is the probe."""

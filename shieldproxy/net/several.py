@@ -65,9 +65,24 @@ class Several(Group):
             number = next(number for number in self._hash.order(ticket.client) if number in numbers)
         elif self.spec.balance == "round_robin":
             number = self._round.pick(numbers)
+        elif (due := self._due(numbers)) is not None:
+            number = due
+        elif idle := self._unleased(numbers):
+            number = self._round.pick(idle)
         else:
             number = least(numbers, lambda n: self.servers[n].leased, self._weights, self._turn)
         return self.servers[number]
+
+    def _due(self, numbers: Sequence[int]) -> int | None:
+        """One that waits for its probe: however light it is, the next request is that."""
+        servers, now = self.servers, self._lobby.now
+        return next(
+            (n for n in numbers if servers[n].health.troubled and servers[n].health.usable(now)), None
+        )
+
+    def _unleased(self, numbers: Sequence[int]) -> Sequence[int]:
+        """Those without any request: a tie, whatever their weights, that goes round by weight."""
+        return [number for number in numbers if not self.servers[number].leased]
 
     def _able(self) -> Sequence[int]:
         """Those that may be asked and can take one now; who has just refused a connection, if nobody else."""
@@ -89,6 +104,8 @@ class Several(Group):
         self._turn += 1
         if self.spec.balance == "round_robin":
             self._round.went(self._numbers[server], self._able())
+        elif self.spec.balance == "least_connections" and not server.leased:
+            self._round.went(self._numbers[server], self._unleased(self._able()))
         self._asked(server)
         return super()._lease(server, once=once)
 
@@ -181,7 +198,11 @@ class Several(Group):
         self._changed()
 
     def _passed(self, server: Server) -> None:
+        outage = all(other.health.troubled for other in self.servers)
         if server.health.passed(self._lobby.now):
+            if outage:  # what ended it may have ended it for all
+                for other in self.servers:
+                    other.health.relent(self._lobby.now)
             self.returns += 1
             self._warn(f"upstream {self.name}: {server.name} is back: it has answered again")
             self._changed()

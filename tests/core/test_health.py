@@ -51,6 +51,24 @@ def test_a_probe_that_fails_doubles_the_time_up_to_its_limit() -> None:
     assert lengths == [5.0, 10.0, 20.0, 40.0, 60.0, 60.0, 60.0]
 
 
+def test_an_attempt_before_its_time_does_not_lengthen_an_ejection() -> None:
+    health = ejected()
+    for _ in range(20):
+        health.asked(1.0, 65.0)
+        assert health.failed(1.5) == 0.0
+    assert health.until == 5.0
+    assert health.usable(5.0)
+    health.asked(5.0, 65.0)
+    assert health.failed(6.0) == 10.0
+
+
+def test_an_ejection_can_be_cut_short() -> None:
+    health = ejected()
+    health.relent(1.0)
+    assert health.usable(1.0)
+    assert health.troubled, "it is to be probed all the same"
+
+
 def test_a_probe_of_which_nothing_is_heard_is_not_waited_for_for_ever() -> None:
     health = ejected()
     health.asked(5.0, 65.0)

@@ -135,15 +135,15 @@ def test_a_server_that_fails_is_left_out_and_probed_by_one_request(bench: Bench,
         turn.send(reply(b"bad"))
 
     bad.default = story
-    proxy = over(bench, good, bad, max_fails=3, eject="1s", balance="round_robin")
+    proxy = over(bench, good, bad, max_fails=3, eject="3s", balance="round_robin")
     client = connect(proxy)
     while len(bad.requests) < 3:
         assert client.ask(request()).status == 200, "sent again to the other one"
     assert asked(client, 10) == 10 * "hello"
     assert len(bad.requests) == 3
-    assert eventually(noted(proxy, bad.address, "left out", "1 s"), 5)
+    assert eventually(noted(proxy, bad.address, "left out", "3 s"), 5)
     sick.clear()
-    time.sleep(1.1)
+    time.sleep(3.1)
     probes = [connect(proxy) for _ in range(6)]
     for probe in probes:
         probe.send(request())

@@ -124,6 +124,38 @@ def test_a_probe_without_a_verdict_leaves_the_alarm_at_the_ejections_end() -> No
     assert alarm.due == first.health.until
 
 
+def test_an_outage_of_all_neither_lengthens_nor_warns_and_one_brings_the_others_to_their_probes() -> None:
+    pool = Pool(3, 4, max_fails=1)
+    for server in pool.group.servers:
+        eject(pool, server, 1)
+    for _ in range(20):
+        tried: list[Server] = []
+        while (place := pool.group.place(Ticket(), shun=tried)) is not None:
+            pool.group.failed(place, "connect-refused")
+            pool.group.free(place)
+            tried.append(place)
+        assert len(tried) == 3
+    assert len(pool.said) == 3
+    assert [server.health.until - pool.lobby.now for server in pool.group.servers] == [5, 5, 5]
+    pool.group.release(pool.lease())
+    assert pool.group.returns == 1
+    names(pool, 2)
+    assert pool.group.returns == 3
+
+
+def test_idle_servers_go_round_by_weight() -> None:
+    assert sorted(names(Pool(2, 4, weights=(1, 3)), 8)) == [0, 0] + [1] * 6
+
+
+def test_a_lighter_server_has_its_probe_with_the_next_request() -> None:
+    pool = Pool(2, 4, weights=(1, 9), max_fails=1)
+    eject(pool, pool.group.servers[0], 1)
+    assert names(pool, 3) == [1, 1, 1]
+    pool.lobby.now += 5
+    assert names(pool, 1) == [0]
+    assert pool.group.returns == 1
+
+
 class Servers(RuleBasedStateMachine):
     """Any order of requests, failures, checks and time, with a line that is short of nothing."""
 
