@@ -117,9 +117,10 @@ def test_a_backup_serves_only_while_no_other_is_well(
     assert eventually(lambda: asked(client, 1) == "a", 5)
     time.sleep(0.35)
     assert "s" not in asked(client, 6)
-
-    # left out, and back
     transcript.clear()  # which one it is, is chance
+
+
+# left out, and back
 
 
 def test_a_server_that_fails_is_left_out_and_probed_by_one_request(bench: Bench, connect: Connect) -> None:

@@ -7,6 +7,7 @@ import struct
 import threading
 import time
 
+from tests.kit.sockets import facing
 from tests.kit.wire import Request, SilenceError, Stream, read_request_body
 
 PATIENCE = 15.0
@@ -94,14 +95,20 @@ class Turn:
         return self.request.body
 
     def settle(self, timeout: float = 5.0) -> None:
-        """Wait until the proxy's kernel has acknowledged all that was sent (SIOCOUTQ = 0)."""
+        """Wait until the proxy has read all that was sent: a reset takes what its kernel still holds."""
         limit = time.monotonic() + timeout
-        while (
-            struct.unpack("i", fcntl.ioctl(self.link.sock, 0x5411, b"\0\0\0\0"))[0]
-            and time.monotonic() < limit
-        ):
+        while self._unread() and time.monotonic() < limit:
             time.sleep(0.001)
         time.sleep(0.05)
+
+    def _unread(self) -> bool:
+        """Whether bytes of ours are unacknowledged (SIOCOUTQ), or wait in the proxy's kernel."""
+        sock = self.link.sock
+        if struct.unpack("i", fcntl.ioctl(sock, 0x5411, b"\0\0\0\0"))[0]:
+            return True
+        with contextlib.suppress(OSError):  # it may be reset
+            return sock.family == socket.AF_INET and any(row.unread for row in facing(sock))
+        return False
 
     def gone(self) -> str:
         """Wait for the proxy to end this connection, dropping what still comes; says how."""
