@@ -63,7 +63,8 @@ def test_the_upstream_hears_of_it_when_it_is_whole(
     assert client.response().body == b"hello"
     assert client.response().body == b"hello"
     got, behind = upstream.wait_requests(2)
-    assert (got.body, got.all("content-length"), got.all("transfer-encoding")) == (body, [b"%d" % size], [])
+    same = got.body == body  # not shown where it is not: a comparison of so many bytes takes minutes
+    assert (same, got.all("content-length"), got.all("transfer-encoding")) == (True, [b"%d" % size], [])
     assert behind.target == b"/next"
 
 
