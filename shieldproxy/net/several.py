@@ -183,14 +183,20 @@ class Several(Group):
         super().free(server)
         if server.health.troubled and server.leased == 0:
             server.health.unproved()
-            self._lobby.arm(self._alarms[server], max(server.health.until, self._lobby.now))
-            self._changed()
+            self._due_again(server)
+
+    def _due_again(self, server: Server) -> None:
+        """Nothing has come of a probe: the next request after the ejection is one."""
+        self._lobby.arm(self._alarms[server], max(server.health.until, self._lobby.now))
+        self._changed()
 
     def failed(self, server: Server, why: str) -> None:
         """A server has failed (core/health.py says what counts): it may be left out for a while."""
         now = self._lobby.now
         seconds = server.health.failed(now)
         if not seconds:
+            if server.health.troubled:
+                self._due_again(server)
             return
         self.ejections += 1
         self._warn(f"upstream {self.name}: {server.name} is left out for {seconds:g} s: {why}")

@@ -133,16 +133,14 @@ def test_ties_go_round() -> None:
 def test_a_less_busy_server_is_better_than_an_idle_connection() -> None:
     pool = Pool(servers=2, most=4)
     ups = [pool.lease() for _ in range(4)]
-    on_first = [up for up in ups if up.server is ups[0].server]
-    for up in on_first:
-        pool.group.release(up)
-    others = [up for up in ups if up not in on_first]
-    for up in others:
-        pool.group.drop(up)
-    busy = pool.group.take()
-    assert busy is not None
-    second = pool.lease()
-    assert second.server is not busy.server
+    first = ups[0].server
+    idle = next(up for up in ups[1:] if up.server is first)
+    pool.group.release(idle)
+    for up in ups:
+        if up.server is not first:
+            pool.group.drop(up)
+    assert pool.group.take() is None, "the other server has none, and is the one to ask"
+    assert pool.lease().server is not first
 
 
 def test_a_server_that_failed_comes_last_for_a_while() -> None:

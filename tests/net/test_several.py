@@ -124,6 +124,23 @@ def test_a_probe_without_a_verdict_leaves_the_alarm_at_the_ejections_end() -> No
     assert alarm.due == first.health.until
 
 
+def test_a_failure_before_the_probes_time_calls_whoever_waits_once_that_time_has_come() -> None:
+    pool = Pool(2, 2, max_fails=1, queue_order="fifo")
+    first, second = pool.group.servers
+    held = [pool.lease() for _ in range(4)]
+    on_first = [up for up in held if up.server is first]
+    eject(pool, first, 1)
+    pool.group.drop(on_first[0])
+    early = pool.connect(pool.group.place(Ticket(), shun=[second]))
+    pool.lobby.now += 5
+    waiting = Ticket()
+    assert pool.group.enter(waiting) is None
+    pool.group.drop(early)
+    assert waiting.granted == [], "one is on its way that may bring it back"
+    pool.group.failed(first, "upstream-closed")
+    assert waiting.granted == [first]
+
+
 def test_an_outage_of_all_neither_lengthens_nor_warns_and_one_brings_the_others_to_their_probes() -> None:
     pool = Pool(3, 4, max_fails=1)
     for server in pool.group.servers:
@@ -236,9 +253,11 @@ class Servers(RuleBasedStateMachine):
     @rule(seconds=st.floats(0, 40))
     def time_passes(self, seconds: float) -> None:
         self.pool.lobby.now += seconds
-        for alarm in [record for record in self.pool.lobby.armed if record.due <= self.pool.lobby.now]:
-            self.pool.lobby.armed.remove(alarm)
-            alarm.on_due(alarm)
+        lobby = self.pool.lobby
+        for alarm in list(lobby.armed):
+            if alarm.due <= lobby.now:  # an earlier one may have moved it
+                lobby.armed.remove(alarm)
+                alarm.on_due(alarm)
 
     @invariant()
     def the_books_are_right(self) -> None:
