@@ -8,7 +8,9 @@ import pytest
 
 from tests.kit.sockets import eventually
 from tests.kit.wire import ViolationError
-from tests.quiet.pages import HUGE, SIZES, Ask, content, parse, request
+from tests.quiet.answers import Answer
+from tests.quiet.pages import CHUNKED as CHUNKS
+from tests.quiet.pages import HUGE, SIZES, Ask, answer, content, parse, request
 from tests.quiet.play import Recorder, ends, recorder
 from tests.quiet.strict import Reader
 
@@ -53,6 +55,31 @@ def test_half_a_request_is_begun() -> None:
 def test_bodies_are_as_long_as_they_say_and_differ() -> None:
     assert {len(content(number, HUGE)) for number in (0, 8003, 999_999)} == {HUGE}
     assert len({content(number, SIZES[0]) for number in range(1000)}) == 1000
+
+
+@pytest.mark.parametrize("step", [1, 3, 10_000])
+@pytest.mark.parametrize("number", [CHUNKS, 7])
+@pytest.mark.parametrize("size", [0, SIZES[1]])
+def test_answers_end_where_they_end(number: int, size: int, step: int) -> None:
+    whole = answer(ASK._replace(number=number, size=size), "X-Sum: 0\r\n")
+    head, _, data = whole.partition(b"\r\n\r\n")
+    assert (b"chunked" in head) == (number == CHUNKS)
+    found = Answer(head.lower() + b"\r\n\r\n")
+    for at in range(0, len(data), step):
+        assert not found.done
+        found.feed(data[at : at + step])
+    assert found.done
+    assert found.body == content(number, size)
+    found.feed(b"HTTP")
+    assert found.rest == b"HTTP"
+
+
+def test_what_is_no_answer_is_an_error() -> None:
+    with pytest.raises(ValueError, match="without an end"):
+        Answer(b"http/1.1 200 ok\r\n\r\n")
+    found = Answer(b"http/1.1 200 ok\r\ntransfer-encoding: chunked\r\n\r\n")
+    with pytest.raises(ValueError, match="longer than it says"):
+        found.feed(b"2\r\nabc\r\n")
 
 
 def test_ends_are_the_proxys_unless_idle_or_wished() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from tests.quiet.answers import Answer
 from tests.quiet.pages import HUGE, Ask, some
 
 TICK = 0.05
@@ -61,8 +62,8 @@ class Beast:
             await self.send(data[at : at + step])
             await self.pause()
 
-    async def read(self, count: int = 1, most: int = HUGE + 4096) -> None:
-        """Read so many answers with Content-Length, or up to so many bytes, or the end."""
+    async def read(self, count: int = 1, most: int = 2 * HUGE) -> None:
+        """Read so many answers, or up to so many bytes, or the end. ValueError: what comes is none."""
         data, got = bytearray(), 0
         while count and got < most:
             while (end := data.find(b"\r\n\r\n")) < 0:
@@ -70,16 +71,15 @@ class Beast:
                     return
                 data += piece
                 got += len(piece)
-            head = bytes(data[:end]).lower()
-            left = int(head.partition(b"\r\ncontent-length:")[2].split(b"\r\n")[0] or 0)
-            del data[: end + 4]
-            while len(data) < left:
+            head = bytes(data[: end + 4]).lower()
+            answer = Answer(head)
+            answer.feed(data[end + 4 :])
+            while not answer.done:
                 if got >= most or not (piece := await self.sock.recv(65536)):
                     return
-                left -= len(data)
-                data[:] = piece
+                answer.feed(piece)
                 got += len(piece)
-            del data[:left]
+            data = bytearray(answer.rest)
             self.answered += b" 200 " in head[:14]
             count -= 1
 

@@ -225,7 +225,7 @@ async def burst(beast: Beast) -> None:
 
 async def asking_once(one: Beast, whole: Beast) -> None:
     """Ask once; a refusal is no answer."""
-    with one.sock, suppress(OSError):
+    with one.sock, suppress(OSError, ValueError):
         await one.connect()
         await one.send(request(one.ask(SMALL, 5)))
         await one.read()
@@ -257,7 +257,7 @@ async def breed(
     await trio.sleep(dice.uniform(0, 0.5))
     while time.monotonic() < end:
         beast = Beast(name, where, seed * 10_000 + count, end)
-        with beast.sock, suppress(OSError), trio.move_on_after(LIFE):
+        with beast.sock, suppress(OSError, ValueError), trio.move_on_after(LIFE):
             await KINDS[name](beast)
         told[name]["lived"] += 1
         told[name]["answered"] += beast.answered

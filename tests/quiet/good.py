@@ -13,6 +13,7 @@ import zlib
 
 import trio
 
+from tests.quiet.answers import Answer
 from tests.quiet.pages import LARGE, MIDDLE, SMALL, content, request, some
 from tests.quiet.seen import share
 
@@ -82,27 +83,30 @@ class Client:
         data = bytearray()
         while (end := data.find(b"\r\n\r\n")) < 0:
             data += await self.more(sock)
-        fields = bytes(data[:end]).decode("latin-1").lower().split("\r\n")
+        lower = bytes(data[: end + 4]).lower()
+        fields = lower.decode("latin-1").split("\r\n")
         del data[: end + 4]
         if not fields[0].startswith("http/1.1 200 "):
             raise WrongError(f"{fields[0]} for {ask.target}")
         if f"x-sum: {zlib.crc32(body):08x}" not in fields:
             raise WrongError("the server got another body")
-        self.compare(ask.number, await self.body(sock, data, fields), ask.size)
+        self.compare(ask.number, await self.body(sock, lower, data), ask.size)
         if "connection: close" in fields:
             self.close()
         return ask.size
 
-    async def body(self, sock: trio.socket.SocketType, data: bytearray, fields: list[str]) -> bytes:
+    async def body(self, sock: trio.socket.SocketType, head: bytes, data: bytearray) -> bytes:
         """The rest of an answer."""
-        length = next((int(line[15:]) for line in fields if line.startswith("content-length:")), None)
-        if length is None:
-            raise WrongError("an answer without Content-Length")
-        pieces, left = [bytes(data)], length - len(data)
-        while left > 0:
-            pieces.append(await self.more(sock))
-            left -= len(pieces[-1])
-        return b"".join(pieces)
+        try:
+            answer = Answer(head)
+            answer.feed(data)
+            while not answer.done:
+                answer.feed(await self.more(sock))
+        except ValueError as fault:
+            raise WrongError(str(fault)) from fault
+        if answer.rest:
+            raise WrongError("more than was asked for")
+        return bytes(answer.body)
 
     async def more(self, sock: trio.socket.SocketType) -> bytes:
         """What comes next; there must be something."""

@@ -10,6 +10,9 @@ SHARES = (120, 59, 20, 1)
 """How often each size is asked for: p99 lies among the large ones, not among the few huge ones."""
 WORK = 20
 """Milliseconds that the server works at most."""
+CHUNKED = 3
+"""Every so manieth answer has no length, and comes in chunks of up to LONGEST bytes."""
+LONGEST = 60_000
 _ROOM = 1024 * 1024
 _PATTERN = random.Random(4).randbytes(HUGE + _ROOM)
 
@@ -45,6 +48,17 @@ def content(number: int, size: int) -> bytes:
     """A body, of a request or a response; bodies of different numbers differ from the first byte."""
     at = number * 131 % _ROOM
     return _PATTERN[at : at + size]
+
+
+def answer(ask: Ask, fields: str) -> bytes:
+    """What is answered: 200, with a length or in chunks; ``fields`` are more lines of its head."""
+    body = content(ask.number, ask.size)
+    framing = f"Content-Length: {ask.size}"
+    if ask.number % CHUNKED == 0:
+        framing, step = "Transfer-Encoding: chunked", LONGEST // 3 + ask.number % (LONGEST * 2 // 3)
+        pieces = [body[at : at + step] for at in range(0, len(body), step)]
+        body = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in [*pieces, b""])
+    return f"HTTP/1.1 200 OK\r\n{framing}\r\n{fields}\r\n".encode() + body
 
 
 def some(dice: random.Random, kind: str) -> Ask:

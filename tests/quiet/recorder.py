@@ -27,7 +27,7 @@ from contextlib import suppress
 
 from tests.kit.wire import ViolationError
 from tests.quiet.control import SOURCE
-from tests.quiet.pages import SMALL, Ask, content, parse
+from tests.quiet.pages import SMALL, Ask, answer, parse
 from tests.quiet.seen import Seen
 from tests.quiet.strict import Reader, Whole
 
@@ -203,8 +203,7 @@ class Recorder:
             raise ViolationError(f"{whole.target}: sent before the answer to another")
         self.seen.requests[ask.kind] += 1
         link.ask, link.working = ask, True
-        head = f"HTTP/1.1 200 OK\r\nContent-Length: {ask.size}\r\nX-Sum: {whole.sum:08x}\r\n\r\n"
-        link.left = memoryview(head.encode() + content(ask.number, ask.size))
+        link.left = memoryview(answer(ask, f"X-Sum: {whole.sum:08x}\r\n"))
         now = time.monotonic()
         link.waited, link.whole = now - link.first, now
         self.after(link, now + ask.work / 1000)
