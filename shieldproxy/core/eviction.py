@@ -8,6 +8,8 @@ from math import inf
 from typing import Final
 
 NEVER: Final = 9
+LEAVING: Final = 1
+"""Of one that was asked to leave already while it took its answer: as if it lingered unacknowledged."""
 
 
 def rank(phase: str, *, acknowledged: bool, age: float, head_timeout: float, slow: bool = False) -> int:

@@ -6,16 +6,23 @@ reserve, and lingers like anybody else.
 """
 
 import socket
+from contextlib import suppress
 from typing import Final
 
 from shieldproxy.core.closing import Event, State
-from shieldproxy.core.eviction import NEVER, rank
+from shieldproxy.core.eviction import LEAVING, NEVER, rank
 from shieldproxy.net.downstream import Clients
+from shieldproxy.net.lobby import READS_A_TURN
 from shieldproxy.net.record import Door, Downstream, has_input
 from shieldproxy.net.tcpinfo import unsent_or_unacked
+from shieldproxy.proxy.answer import refusal
 from shieldproxy.proxy.collect import STAGE as BODY
+from shieldproxy.proxy.exchange import RETRY_AFTER
 from shieldproxy.proxy.express import Express
 from shieldproxy.proxy.house import House
+from shieldproxy.proxy.intake import half_said
+from shieldproxy.proxy.sender import is_evicted
+from shieldproxy.proxy.state import Exchange
 
 RESERVE: Final = 256
 """Places beyond max_connections, for those who are refused; fewer where descriptors are few."""
@@ -54,13 +61,13 @@ class Gate:
     def has_room(self) -> bool:
         """Whether there is a descriptor for one more file of a spool; if need be in a client's place."""
         house = self._house
-        return house.held + house.store.files < self._shared or self._evict(for_file=True)
+        return house.held + house.store.files < self._shared or self._evict(gently=False, for_file=True)
 
     def welcome(self, sock: socket.socket, peer: str, port: int, door: Door) -> None:
         """Take a client in, if need be in the place of another."""
         house = self._house
         beyond = max(house.held - self._most, house.held + house.store.files - self._shared)
-        refuse = beyond >= 0 and not self._evict()
+        refuse = beyond >= 0 and not self._evict(beyond < self._reserve // 2)
         if refuse and beyond >= self._reserve:
             house.counts["turned_away"] += 1
             sock.close()
@@ -72,8 +79,13 @@ class Gate:
             house.counts["refused_full"] += 1
             house.lobby.guard(rec, lambda: self._express.fault(rec, 503, "connection-limit"))
 
-    def _evict(self, *, for_file: bool = False) -> bool:
-        """Free one place; False if nobody can be asked to leave; for a file, only those who wait can."""
+    def _evict(self, gently: bool, *, for_file: bool = False) -> bool:
+        """Free one place; False if nobody can be asked to leave.
+
+        Args:
+            gently: whoever is being served may leave on a place of the reserve: it is told, and lingered for.
+            for_file: only those who wait can leave.
+        """
         house = self._house
         now = house.lobby.now
         fresh = now < self._scanned + SCAN_EVERY
@@ -88,8 +100,16 @@ class Gate:
             if rec.fd >= 0 and rec.since == since and self._rank(rec, now) <= place and not _owes(rec):
                 if rec.phase == "idle" and has_input(rec):
                     continue  # its next request has come
-                house.counts["evicted"] += 1
-                house.cut_off(rec, "evicted", 503, Event.EVICTED)
+                leaving = _is_leaving(rec)
+                if leaving and gently:
+                    continue
+                house.counts["evicted"] += not leaving
+                if not gently or rec.stage not in SLOW:
+                    end_at_once(house, rec, "evicted", Event.EVICTED)
+                elif rec.stage == BODY:
+                    self._express.collect.evict(rec.exchange)
+                else:
+                    self._express.sender.evict(rec.exchange)
                 return True
         return False
 
@@ -105,6 +125,8 @@ class Gate:
 
     def _rank(self, rec: Downstream, now: float) -> int:
         linger = rec.linger
+        if _is_leaving(rec):
+            return LEAVING
         return rank(
             rec.phase,
             acknowledged=linger is not None and linger.acked_at <= now,
@@ -120,6 +142,11 @@ def _is_slow(rec: Downstream, now: float) -> bool:
     if rec.stage == BODY:
         return bool(ex.intake.pace.slow(now, timeouts.body_idle, timeouts.body_min_rate))
     return bool(ex.reader.slow(now, timeouts.send_idle, timeouts.send_min_rate))
+
+
+def _is_leaving(rec: Downstream) -> bool:
+    """Whether a client was asked to leave while it was sent an answer, and what its kernel has goes out."""
+    return rec.stage == "send" and is_evicted(rec.exchange)
 
 
 def _owes(rec: Downstream) -> bool:
@@ -141,6 +168,33 @@ def dismiss_waiting(house: House, clients: Clients) -> None:
             clients.dismiss(rec, Event.STOPPED, "drain")
 
 
+def end_at_once(house: House, rec: Downstream, reason: str, event: Event) -> None:
+    """End a connection without a linger; with a 503 where nothing of an answer has gone out."""
+    ex = rec.exchange
+    told = ex is not None and not ex.has_begun and _tell(house, ex, reason)
+    house.cut_off(rec, reason, event, told=told)
+
+
+def _tell(house: House, ex: Exchange, reason: str) -> bool:
+    """Send a 503 if the client's socket takes it; True if it has."""
+    sock, ex.keep = ex.rec.sock, False
+    before = half_said(ex.intake) if ex.rec.stage == BODY else b""
+    out = before + refusal(house, ex, 503, reason, retry_after=RETRY_AFTER)
+    try:
+        count = sock.send(out)
+    except OSError:
+        ex.status = 0
+        return False
+    ex.begun = True
+    ex.bytes_out += count
+    ex.head_out += len(before)
+    with suppress(OSError):
+        for _ in range(READS_A_TURN):  # what is unread would make the kernel answer close() with a reset
+            if not sock.recv_into(house.lobby.discarded):
+                break
+    return count == len(out)
+
+
 def unfinished(house: House) -> int:
     """How many connections a drain still waits for."""
     clients = house_clients(house)
@@ -153,7 +207,7 @@ def stop_all(house: House) -> None:
     for group in house.groups.values():
         group.line.clear()  # or who is cut off first would hand its place to the next to be cut off
     for rec in house_clients(house):
-        house.cut_off(rec, "drain-timeout", 503)
+        end_at_once(house, rec, "drain-timeout", Event.STOPPED)
     for up in list(house.attended):
         house.forsake(up)
         up.server.group.abandon(up)

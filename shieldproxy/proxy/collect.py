@@ -31,7 +31,7 @@ from shieldproxy.proxy.desk import NEVER, Desk
 from shieldproxy.proxy.exchange import RETRY_AFTER
 from shieldproxy.proxy.fin import CONTINUE
 from shieldproxy.proxy.house import House
-from shieldproxy.proxy.intake import Intake
+from shieldproxy.proxy.intake import Intake, half_said
 from shieldproxy.proxy.state import Exchange
 
 STAGE: Final = "body"
@@ -238,10 +238,10 @@ class Collect:
         try:
             request = self._desk.request_of(ex, head, size)
         except Unsendable as exc:
-            self._desk.decline(ex, exc.fault)
+            self._desk.decline(ex, exc.fault, half_said(intake))
             return
         ex.request = request if spool is not None else b"".join((request, intake.held))
-        to_down = b"" if len(intake.to_down) == len(CONTINUE) else intake.to_down  # it did without (10.1.1)
+        to_down = half_said(intake)  # none of it: the client did without (RFC 9110 section 10.1.1)
         if to_down or not self._house.express:
             self._desk.promote(ex, "expect" if self._house.express else "off", to_down=to_down)
         else:
@@ -254,6 +254,11 @@ class Collect:
         rec.on_event = self._desk.on_busy
         rec.due = NEVER
         ex.intake = None
+
+    def evict(self, ex: Exchange) -> None:
+        """Its place is wanted: the client is told, and lingered for."""
+        ex.keep = False
+        self._refuse(ex, 503, "evicted", retry_after=RETRY_AFTER)
 
     # what does not come
 
@@ -312,8 +317,9 @@ class Collect:
         phase: str = STAGE,
         retry_after: int | None = None,
     ) -> None:
+        before = half_said(ex.intake)
         self._leave(ex)
-        self._desk.refuse(ex, status, phase, reason, detail, by=by, retry_after=retry_after)
+        self._desk.refuse(ex, status, phase, reason, detail, by=by, retry_after=retry_after, before=before)
 
     def _reset(self, ex: Exchange) -> None:
         """The client has reset the connection."""

@@ -31,7 +31,8 @@ class Desk:
         self._house = house
         self._lobby = house.lobby
         self._crew = Crew(house)
-        house.send_rest = Sender(house).take
+        self.sender = Sender(house)
+        house.send_rest = self.sender.take
         self._on_busy = self.on_busy
         self._usual_agent = house.plan.base.limits.user_agent
 
@@ -106,9 +107,9 @@ class Desk:
             self.refuse(ex, fault.status, "policy", fault.reason, fault.detail)
         return fault is None
 
-    def decline(self, ex: Exchange, fault: Fault) -> None:
-        """Refuse a request that its upstream cannot be given."""
-        self.refuse(ex, fault.status, "policy", fault.reason, fault.detail)
+    def decline(self, ex: Exchange, fault: Fault, before: bytes = b"") -> None:
+        """Refuse a request that its upstream cannot be given; `before`: as for `refuse`."""
+        self.refuse(ex, fault.status, "policy", fault.reason, fault.detail, before=before)
 
     def request_of(self, ex: Exchange, head: RequestHead, framing: int) -> bytes:
         """The request's head as the upstream is to have it; raises Unsendable (`decline` answers it).
@@ -134,11 +135,18 @@ class Desk:
         *,
         by: str = "proxy",
         retry_after: int | None = None,
+        before: bytes = b"",
     ) -> None:
-        """Answer a request ourselves. The upstream is out of it already."""
+        """Answer a request ourselves. The upstream is out of it already.
+
+        `before`: what is left of an interim response that has gone out in part.
+        """
         house = self._house
         ex.keep = keeps(house, ex)
         out = refusal(house, ex, status, reason, detail, retry_after=retry_after)
+        if before:
+            out = before + out
+            ex.head_out += len(before)
         self._send_own(ex, out, ends.refused(by, phase, reason))
 
     def _send_own(self, ex: Exchange, out: bytes, ending: ends.Ending) -> None:
@@ -153,6 +161,7 @@ class Desk:
         ex.bytes_out += count
         if count < len(out):
             ex.to_down = memoryview(out)[count:]
+            ex.begun = count > 0
             house.send_rest(ex, ending)
             return
         ends.finish(house, ex, ending)

@@ -42,7 +42,7 @@ class Express(Desk):
         self._on_upstream_due = self.on_upstream_due
         self._on_line_due = self.on_line_due
         self._on_grant = self.on_grant
-        self._collect = Collect(house, self, self.go)
+        self.collect = Collect(house, self, self.go)
         house.read_out = ReadOut(house).begin
 
     # a request
@@ -92,7 +92,7 @@ class Express(Desk):
             self.decline(ex, exc.fault)
             return
         if whole:
-            self._collect.begin(ex)
+            self.collect.begin(ex)
         elif self._house.express:
             self.promote(ex, "chunked" if length < 0 else "expect" if head.expect else "body")
         else:
@@ -253,6 +253,7 @@ class Express(Desk):
             ex.bytes_out += count
             ex.resp = resp
             ex.to_down = memoryview(out)[count:]
+            ex.begun = count > 0
             self._house.send_rest(ex, ends.SERVED)
             return
         ex.bytes_out += count

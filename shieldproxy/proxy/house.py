@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import trio
 
 from shieldproxy.core import forward
-from shieldproxy.core.closing import FINAL, Event
-from shieldproxy.core.head import RequestHead
+from shieldproxy.core.closing import FINAL, Event, State
+from shieldproxy.core.head import UNTIL_CLOSE, RequestHead
 from shieldproxy.core.plan import Plan
 from shieldproxy.core.routes import Route, RouteTable
 from shieldproxy.core.rulebook import RuleBook
@@ -24,6 +24,7 @@ from shieldproxy.net.pool import Group
 from shieldproxy.net.record import Downstream, Record, Upstream
 from shieldproxy.net.several import group_of
 from shieldproxy.net.spool import Store
+from shieldproxy.net.tcpinfo import unsent_or_unacked
 from shieldproxy.proxy.manners import repaired
 from shieldproxy.proxy.state import Exchange
 
@@ -148,10 +149,10 @@ class House:
             if isinstance(record, Upstream):
                 self.forsake(record)
                 if record.exchange is not None:
-                    self.cut_off(record.exchange.rec, DEFECT, 500)
+                    self.cut_off(record.exchange.rec, DEFECT)
                 record.server.group.forget(record)
             elif isinstance(record, Downstream):
-                self.cut_off(record, DEFECT, 500)
+                self.cut_off(record, DEFECT)
         except Exception as again:  # noqa: BLE001 - the end of the line: nothing may stop the worker
             self.journal.defect(again)
         if isinstance(record, Record):
@@ -163,18 +164,34 @@ class House:
         if attended is not None:
             attended.end()
 
-    def cut_off(self, rec: Downstream, reason: str, status: int, event: Event = Event.STOPPED) -> None:
-        """End a client's connection at once, with whatever it holds, and say so in outcome and receipt."""
+    def cut_off(
+        self, rec: Downstream, reason: str, event: Event = Event.STOPPED, *, told: bool = False
+    ) -> None:
+        """End a client's connection at once, with whatever it holds, and say so in outcome and receipt.
+
+        A reset says that an answer is not whole. Where nothing of one has gone out, or an earlier one is
+        still on its way, there is a FIN instead: a reset would destroy what the client has not taken.
+
+        Args:
+            rec: the client's.
+            reason: why.
+            event: the close table's.
+            told: an answer of ours, whole, has just gone out.
+        """
         ex, phase = rec.exchange, rec.phase
         if ex is not None:
             up, ex.up = ex.up, None
             ex.group.quit(ex)
             if up is not None:
                 ex.group.abandon(up)
-            ex.status = ex.status or status
+            begun = ex.has_begun
+            if not begun and not told:
+                ex.status = 0  # nobody was sent one
+            if told or not begun or _owes_more(ex):
+                rec.state = State.IDLE
             ex.shut()
             rec.stage = ""
-            self.conclude(ex, "aborted", "proxy", phase, reason)
+            self.conclude(ex, "refused" if told else "aborted", "proxy", phase, reason)
         if rec.state not in FINAL:
             self.closer.leave(rec, event, "proxy", phase, reason)
 
@@ -205,3 +222,9 @@ class House:
             },
             **self.counts,
         }
+
+
+def _owes_more(ex: Exchange) -> bool:
+    """Whether an earlier answer is still on its way, and the present one shows by itself that it is cut."""
+    rec = ex.rec
+    return not rec.door.unix and ex.framing != UNTIL_CLOSE and unsent_or_unacked(rec.sock) > ex.bytes_out

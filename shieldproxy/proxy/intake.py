@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from shieldproxy.core.body import ChunkedReader
 from shieldproxy.core.pace import Pace
+from shieldproxy.proxy.fin import CONTINUE
 from shieldproxy.proxy.state import Bytes
 
 
@@ -21,3 +22,9 @@ class Intake:
     """What has come, while it fits into memory; then the exchange has a spool."""
     to_down: Bytes = b""
     """Of a 100 that its socket has not taken."""
+
+
+def half_said(intake: Intake) -> bytes:
+    """What must go out before a final status: the rest of a 100 of which a part has gone out."""
+    left = intake.to_down
+    return b"" if len(left) == len(CONTINUE) else bytes(left)

@@ -26,6 +26,11 @@ from shieldproxy.proxy.state import NO_HEAD, Ended, Exchange
 NEVER: Final = float("inf")
 
 
+def is_evicted(ex: Exchange) -> bool:
+    """Whether the sender's client has had to leave already, and only what its kernel has is waited for."""
+    return isinstance(ex.ending, Ended) and ex.ending.reason == "evicted"
+
+
 class Sender:
     """Everybody who has yet to take the rest of an answer, of one worker."""
 
@@ -83,6 +88,7 @@ class Sender:
             for _ in range(READS_A_TURN):
                 if ex.to_down:
                     count = rec.sock.send(ex.to_down)
+                    ex.begun = True
                     ex.to_down = memoryview(ex.to_down)[count:]
                 elif out is not None and out.left:
                     count = out.drain(rec.sock)
@@ -91,6 +97,7 @@ class Sender:
                             ex.ending = Ended("proxy", "relay", out.fault)
                             self._sent(ex)  # all that will be
                         return  # not in reach: the spool will wake us
+                    ex.begun = True
                 else:
                     self._sent(ex)
                     return
@@ -137,7 +144,8 @@ class Sender:
             self._settle(ex)
         reason, again = look(ex, self._lobby.now)
         if reason:
-            self._end(ex, Ended("client", "relay", reason))
+            ours = isinstance(ex.ending, Ended) and ex.ending.by == "proxy"  # it was cut off before
+            self._end(ex, ex.ending if ours else Ended("client", "relay", reason))
         elif isinstance(ex.ending, Ended) and not ex.to_down and ex.out is None:
             self._sent(ex)
         else:
@@ -157,6 +165,23 @@ class Sender:
             ex.out.rest()
 
     # the ends
+
+    def evict(self, ex: Exchange) -> None:
+        """Its place is wanted. What its kernel has of the answer is delivered, within any reader's limits.
+
+        Where the kernel has nothing of it, it is an earlier one that the client has yet to take.
+        """
+        rec = ex.rec
+        if ex.begun:
+            ex.to_down, ex.ending = b"", Ended("proxy", "relay", "evicted")
+            self._sent(ex)
+            return
+        rec.due = NEVER
+        rec.stage = ""
+        ex.shut()
+        ex.status = 0
+        self._house.conclude(ex, "aborted", "proxy", "relay", "evicted")
+        self._house.closer.end(rec, "proxy", "send", "evicted")
 
     def _sent(self, ex: Exchange) -> None:
         """Everything is in the client's socket."""

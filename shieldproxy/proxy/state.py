@@ -132,6 +132,11 @@ class Exchange:
         self.grant: Callable[[Any, Any], None]
 
     @property
+    def has_begun(self) -> bool:
+        """Whether a byte of the answer has gone out, as far as known; the express lane sends it in one go."""
+        return self.begun if self.lane == "task" or self.rec.stage == "send" else self.status != 0
+
+    @property
     def once(self) -> bool:
         """Whether its request may be sent only once: it must not be run twice, or is gone when sent."""
         return self.unsafe or not self.whole

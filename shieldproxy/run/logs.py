@@ -120,7 +120,7 @@ class Journal:
             referer = next((_safe(f[8:].strip()) for f in head.lines if f[:8].lower() == b"referer:"), "-")
         when = datetime.now(UTC).strftime("%d/%b/%Y:%H:%M:%S +0000")
         size = max(0, ex.bytes_out - ex.head_out)
-        text = f'{ex.client} - - [{when}] "{line}" {ex.status} {size} "{referer}" "{agent}"\n'
+        text = f'{ex.client} - - [{when}] "{line}" {ex.status:03} {size} "{referer}" "{agent}"\n'
         return text.encode(errors="backslashreplace")
 
     def receipt(

@@ -111,7 +111,9 @@ def test_each_exchange_that_a_drain_cuts_off_is_in_the_books(
     outcome(proxy, at_server)
     for client in (at_server, in_line):
         (line,) = proxy.lines("exchange", client.port)
-        assert (line["outcome"], line["by"], line["reason"]) == ("aborted", "proxy", "drain-timeout")
+        assert (line["outcome"], line["by"], line["reason"]) == ("refused", "proxy", "drain-timeout")
+        assert line["status"] == client.response().status == 503
+        assert client.ending() == "fin"
         end = receipt(proxy, client)
         assert (end["by"], end["reason"], end["exchanges"]) == ("proxy", "drain-timeout", 1)
 

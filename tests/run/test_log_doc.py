@@ -14,7 +14,7 @@ SOURCES = sorted(
     path for part in ("core", "net", "proxy") for path in (ROOT / "shieldproxy" / part).glob("*.py")
 )
 REASON_AT = {"Fault": 1, "BodyFault": 0, "Ended": 2, "UpstreamClosed": 2, "Ending": 3, "Unsendable": 1} | {
-    "refuse": 3, "refused": 2, "fault": 2, "_on_fault": 2, "cut_off": 1
+    "refuse": 3, "refused": 2, "fault": 2, "_on_fault": 2, "cut_off": 1, "end_at_once": 2
 }  # fmt: skip
 """Where the reason stands among the arguments of a call."""
 REASON_OF = {"judge", "why_gone", "fault_of"}
