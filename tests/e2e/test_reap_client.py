@@ -17,6 +17,7 @@ class TestClientEnds:
         scene = stage(bench)
         client = connect(scene.proxy)
         client.ask(request())
+        scene.proxy.log_lines(1, kind="exchange")  # it may be answered, and not yet idle
         client.half_close()
         assert client.ending() == "fin"
         line = receipt(scene.proxy, client)

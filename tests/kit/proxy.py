@@ -20,6 +20,7 @@ from typing import Any
 
 from tests.kit.client import open_socket
 from tests.kit.closewait import WATCHMAN
+from tests.kit.forkserver import start
 from tests.kit.sockets import CLOSE_WAIT, Row, eventually, gone, held_by, table
 from tests.kit.transcript import note_line
 
@@ -146,13 +147,12 @@ class Proxy:
         self._errors = directory / "stderr.log"
         self._from = 0
         with self._errors.open("wb") as errors, (directory / "stdout.log").open("wb") as output:
-            self.process = subprocess.Popen(
+            self.process = start(
                 [*command(), str(self.file)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=errors,
-                cwd=ROOT,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
+                output,
+                errors,
+                ROOT,
+                {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
             )
         self.pid = self.process.pid
         self._guarded = WATCHMAN.guard(self.pid, ports(self.addresses), ports(servers_of(config)))
