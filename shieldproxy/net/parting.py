@@ -11,7 +11,7 @@ from typing import Final
 
 from shieldproxy.core.upstreams import UpstreamSpec
 from shieldproxy.net.lobby import READS_A_TURN, Lobby
-from shieldproxy.net.record import IN, NEWS, Upstream
+from shieldproxy.net.record import IN, NEWS, Upstream, has_input
 from shieldproxy.net.server import Server
 from shieldproxy.net.tcpinfo import bound_orphan, idle_before_fin
 
@@ -106,7 +106,8 @@ class Connections:
     def _ended(self, up: Upstream) -> None:
         """The server has closed an idle connection, or spoken on it."""
         now, server = self._lobby.now, up.server
-        age = idle_before_fin(up.sock)
+        # What it says before it closes (a 408) is no answer to us: it ends the idleness, and is its measure.
+        age = None if has_input(up) else idle_before_fin(up.sock)
         self.dropped_idle += 1
         server.patience.ended(now, now - up.since if age is None else age)
         server.keep = self._keep(server)

@@ -3,14 +3,15 @@
 import socket
 import time
 from collections.abc import Iterator
+from functools import partial
 from math import inf
 
 import pytest
 
 from shieldproxy.core.idle import BURST, GRACE, SHARE
-from shieldproxy.net.record import FIN
+from shieldproxy.net.record import FIN, IN
 from shieldproxy.net.server import Server
-from shieldproxy.net.tcpinfo import idle_before_fin, idle_for, unheard
+from shieldproxy.net.tcpinfo import CLOSE_WAIT, idle_before_fin, idle_for, tcp_state, unheard
 from tests.kit.sockets import eventually
 from tests.net.pools import Pool, Ticket, wire
 
@@ -105,6 +106,32 @@ def test_an_idle_one_that_lasts_for_pool_idle_tells_too() -> None:
     idle(pool)
     pool.lobby.now += 30 * SHARE - 0.1
     assert pool.group.take_sure(ONCE) is not None
+
+
+def has_ended(sock: socket.socket) -> bool:
+    return tcp_state(sock) == CLOSE_WAIT
+
+
+def test_what_a_server_says_before_it_closes_is_not_its_last_answer() -> None:
+    """Some say 408 to an idle connection, and close it: the idleness was the time before that."""
+    pool = Pool(most=4)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        for _ in range(3):
+            up = pool.lease()
+            up.sock = socket.create_connection(listening.getsockname())
+            up.sock.setblocking(False)
+            server, _ = listening.accept()
+            pool.group.release(up)
+            pool.lobby.now += 2
+            server.send(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n")
+            server.close()
+            assert eventually(partial(has_ended, up.sock))
+            up.on_event(up, IN | FIN)
+            pool.lobby.now += 1
+    assert pool.group.dropped_idle == 3
+    patience = pool.group.servers[0].patience
+    assert patience.safe(pool.lobby.now) == pytest.approx(1.5)
+    assert patience.keep(pool.lobby.now) == pytest.approx(1.5)
 
 
 def test_after_a_restart_the_grace_is_all_again() -> None:
