@@ -77,6 +77,13 @@ class Budget:
             now: in seconds.
             total: requests of this upstream, ever; those sent again included.
         """
+        if self.left(now, total) < 1:
+            return False
+        self._spent += 1
+        return True
+
+    def left(self, now: float, total: int) -> float:
+        """How many may still be sent again; as for `spend`."""
         passed = now - self._began
         if passed >= WINDOW:
             # Not asked for a while, perhaps: then the mean over that time stands for the window before.
@@ -86,8 +93,4 @@ class Budget:
         still = 1 - passed / WINDOW
         asked = total - self._total + self._load * still
         spent = self._spent + self._before * still
-        allowed = max(FLOOR, self._share * (asked - spent)) if self._share else 0
-        if spent + 1 > allowed:
-            return False
-        self._spent += 1
-        return True
+        return max(FLOOR, self._share * (asked - spent)) - spent if self._share else 0.0

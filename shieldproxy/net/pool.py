@@ -20,7 +20,7 @@ from shieldproxy.core import forward, line
 from shieldproxy.core.address import Address
 from shieldproxy.core.line import Pace
 from shieldproxy.core.manners import manners_of
-from shieldproxy.core.retry import Budget
+from shieldproxy.core.retry import WINDOW, Budget
 from shieldproxy.core.upstreams import UpstreamSpec
 from shieldproxy.net.lobby import Lobby
 from shieldproxy.net.parting import Connections
@@ -52,6 +52,8 @@ class Group(Connections):
         self.repairs: Counter[str] = Counter()
         """How often each repair of a response acted (`Repair`)."""
         self.budget = Budget(spec.retry_budget)
+        self.sparing_until = -inf if spec.retry_budget else inf
+        """Until then it is to be asked whether it is `sparing`; before, it is not."""
         self._only = self.servers[0] if self.servers else Server(Address("", 0, ""), self)
         self._on_pooled = self.on_pooled
         self._on_pool_due = self.on_pool_due
@@ -260,7 +262,26 @@ class Group(Connections):
 
     def may_repeat(self) -> bool:
         """Whether the budget has one more request that is sent again; it is taken from it."""
-        return self.budget.spend(self._lobby.now, sum(server.taken for server in self.servers))
+        now = self._lobby.now
+        may = self.budget.spend(now, self._asked_for())
+        if self.budget.left(now, self._asked_for()) < 1:
+            self.sparing_until = max(self.sparing_until, now + 2 * WINDOW)
+        return may
+
+    @property
+    def sparing(self) -> bool:
+        """Whether the budget is spent: then no request at all is trusted to a connection about to end."""
+        now = self._lobby.now
+        if self.sparing_until <= now:
+            return False
+        if self.spec.retry_budget and self.budget.left(now, self._asked_for()) >= 1:
+            self.sparing_until = -inf
+            return False
+        return True
+
+    def _asked_for(self) -> int:
+        """Requests of this upstream, ever."""
+        return sum(server.taken for server in self.servers)
 
     def failed(self, server: Server, why: str) -> None:
         """A server has failed (core/health.py says what counts). The only one is asked all the same."""

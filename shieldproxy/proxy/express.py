@@ -104,7 +104,10 @@ class Express(Desk):
         if rec.latch & FIN and fin_seen(ex):
             self.client_gone(ex)
             return
-        up = group.take(ex) if ex.head.method in IDEMPOTENT else group.take_sure(ex)
+        if ex.head.method in IDEMPOTENT and (group.sparing_until <= lobby.now or not group.sparing):
+            up = group.take(ex)
+        else:
+            up = group.take_sure(ex)
         if up is not None:
             self._send(ex, up)
             return

@@ -138,8 +138,11 @@ class Exchange:
 
     @property
     def once(self) -> bool:
-        """Whether its request may be sent only once: it must not be run twice, or is gone when sent."""
-        return self.unsafe or not self.whole
+        """Whether its request may be sent only once: it must not be run twice, or is gone when sent.
+
+        Or nothing may be sent again now: then it is spared the connections that may end before it gets there.
+        """
+        return self.unsafe or not self.whole or self.group.sparing
 
     @property
     def unsafe(self) -> bool:

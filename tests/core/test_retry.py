@@ -60,6 +60,16 @@ def test_a_quiet_server_s_first_failures_are_retried() -> None:
     assert not budget.spend(100.0, FLOOR)
 
 
+def test_what_is_left_is_what_may_be_spent() -> None:
+    budget = Budget(0.2)
+    for spent in range(FLOOR):
+        assert budget.left(100.0, spent) == FLOOR - spent
+        assert budget.spend(100.0, spent)
+    assert budget.left(100.0, FLOOR) == 0
+    assert budget.left(100.0 + 2 * WINDOW, FLOOR) == FLOOR
+    assert Budget(0.0).left(100.0, 1000) == 0
+
+
 def test_a_share_of_nothing_is_nothing() -> None:
     assert not Budget(0.0).spend(5.0, 10_000)
 
