@@ -26,8 +26,12 @@ _unfinished: Final = re.compile(
 # Framing may cost this much in all, beyond 16 bytes and twice the data of each chunk: nobody sends a byte
 # of data with 250 bytes of extension, but to keep us busy (CVE-2023-39326).
 _EXCESS: Final = 16 * 1024
-MANY: Final = 256
-"""So many chunks in what was read at once are work for a turn: their number costs, not their size."""
+TINY: Final = 64
+"""Bytes; chunks of fewer, with their lines, are more than copying: their number costs, not their size."""
+FEW: Final = 16 * 1024
+"""Bytes to look through at once: thousands of chunks may be in them, about 2 ms of work."""
+FEWER: Final = 4 * 1024
+"""The same where they have turned out to be tiny."""
 
 # Fields that must not be believed when they come behind the body (RFC 9110 section 6.5.1).
 _NOT_IN_TRAILERS: Final = frozenset(
@@ -76,7 +80,7 @@ class ChunkedReader:
         self.done = False
         """Whether the body, its trailers included, has been read to the end."""
         self.dense = False
-        """Whether the last bytes held `MANY` chunks or more: whoever reads shall let others go before."""
+        """Whether the last bytes held many tiny chunks: whoever reads shall let others go before."""
         self.received = 0
         """Bytes of data so far."""
         self.trailers: list[tuple[bytes, bytes]] = []
@@ -122,8 +126,13 @@ class ChunkedReader:
             at, more = self._chunk_data(data, at, pieces) if self._left else self._chunk_line(data, at)
             if not more:
                 break
-        self.dense = len(pieces) >= MANY
+        self.dense = len(pieces) > TINY and len(pieces) * TINY > len(data)
         return pieces
+
+    @property
+    def share(self) -> int:
+        """Bytes to feed at once, so that others need not wait: those of this chunk, and few more."""
+        return self._left + (FEWER if self.dense else FEW)
 
     def _whole_chunks(self, data: bytes, at: int, pieces: list[bytes]) -> int:
         """Take chunks that are here in full behind a plain line, as most are: one may hold 10,000 of them."""

@@ -12,7 +12,8 @@ see to, because each was seen to go wrong (design, "Rules of the lobby"):
 - an exception in one record ends that record and not the batch: the rest of an edge-triggered batch would
   be lost for ever;
 - one batch has at most 256 events, then trio's other tasks run; a record that has more to read than its
-  share stands in the ready list and is called again in the next turn.
+  share stands in the ready list and is called again in the next turn, behind those who have news. Of those
+  whose share was work (`LONG`), not bytes, a turn calls only so many as `WORK` has time for.
 """
 
 import os
@@ -32,8 +33,10 @@ ROUND: Final = 256
 """Events that a round may take from the epoll before trio's other tasks run, when it never runs dry."""
 READS_A_TURN: Final = 16
 CHUNK: Final = 64 * 1024
-FEW: Final = 16 * 1024
-"""Bytes to read at once of what is looked through: thousands of chunks may be in them, about 2 ms of work."""
+LONG: Final = 1 << 26
+"""No event of epoll's, and not told to the record: its next share is work, and can wait (`again`)."""
+WORK: Final = 0.001
+"""Seconds of a turn for all of those; one of them is called even if the time is over."""
 
 
 class Lobby:
@@ -104,7 +107,12 @@ class Lobby:
         return record.fd >= 0
 
     def again(self, record: Record, events: int = IN) -> None:
-        """Call the record once more in the next turn: its share of this one is used up."""
+        """Call the record once more in the next turn: its share of this one is used up.
+
+        Args:
+            record: whose.
+            events: what it is called with; with `LONG`, when there is time.
+        """
         self.ready[record] = self.ready.get(record, 0) | events
         if not self._in_batch:
             self._wake()
@@ -195,15 +203,15 @@ class Lobby:
         for fd, happened in events:
             record = records[fd]
             if record is not None:
-                again = ready.pop(record, 0) if ready else 0
+                if ready and record in ready:  # its turn comes behind those that have had no share yet
+                    ready[record] |= happened
+                    continue
                 try:
-                    record.on_event(record, happened | again)
+                    record.on_event(record, happened)
                 except Exception as exc:  # noqa: BLE001 - one record's defect must not cost the batch
                     self._fault(record, exc)
         if ready:
-            for record, happened in ready.items():
-                if record.fd >= 0:
-                    self.guard(record, record.on_event, record, happened)
+            self._call_again(ready)
         self._in_batch = False
         if self._doomed:
             self._bury()
@@ -212,6 +220,32 @@ class Lobby:
             for call in between:
                 self.guard(None, call)
         return len(events)
+
+    def _call_again(self, ready: dict[Record, int]) -> None:
+        """Call those who have used up a share; of the long ones as many as there is time for."""
+        long: dict[Record, int] = {}
+        for record, happened in ready.items():
+            if happened & LONG:
+                long[record] = happened
+            elif record.fd >= 0:
+                self.guard(record, record.on_event, record, happened)
+        if not long:
+            return
+        ends, over, left = self.clock() + WORK, False, dict[Record, int]()
+        for record, happened in long.items():
+            if record.fd < 0:
+                continue
+            if over:
+                left[record] = happened
+                continue
+            self.guard(record, record.on_event, record, happened & ~LONG)
+            over = self.clock() >= ends
+        for (
+            record,
+            happened,
+        ) in self.ready.items():  # who is left goes before those who have had another share
+            left[record] = left.get(record, 0) | happened
+        self.ready = left
 
     def told(self, record: Record) -> int:
         """What this batch has of a record, whether it has been called or not; nothing outside of a batch."""

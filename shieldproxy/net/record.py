@@ -134,6 +134,11 @@ class Downstream(Record):
             return self.stage or "exchange"
         return "head" if self.buf else "idle" if self.served else "fresh"
 
+    def first(self, share: int) -> bytes:
+        """Take the first bytes of what was read too far."""
+        data, self.buf = bytes(self.buf[:share]), bytes(self.buf[share:])
+        return data
+
     @property
     def timeouts(self) -> Timeouts:
         """The timeouts in force."""

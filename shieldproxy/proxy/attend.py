@@ -17,7 +17,7 @@ from shieldproxy.core.body import BodyFault, ChunkedReader
 from shieldproxy.core.buffering import streams
 from shieldproxy.core.fields import Fault
 from shieldproxy.core.head import CHUNKED, UNTIL_CLOSE
-from shieldproxy.net.lobby import CHUNK, FEW, READS_A_TURN
+from shieldproxy.net.lobby import CHUNK, READS_A_TURN
 from shieldproxy.net.record import ENDS, IN, NEWS, OUT, Upstream
 from shieldproxy.proxy.answer import parse
 from shieldproxy.proxy.house import House
@@ -162,7 +162,7 @@ class Attended:
                     if rest.left > 0:
                         rest.left -= count
                 else:
-                    data = up.sock.recv(CHUNK if rest.chunks is None else FEW)
+                    data = up.sock.recv(CHUNK if rest.chunks is None else min(CHUNK, rest.chunks.share))
                     count = len(data)
                     if count:
                         self._take(data)

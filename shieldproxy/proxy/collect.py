@@ -24,7 +24,7 @@ from shieldproxy.core.closing import Event
 from shieldproxy.core.head import CHUNKED
 from shieldproxy.core.manners import Unsendable
 from shieldproxy.core.pace import Pace
-from shieldproxy.net.lobby import CHUNK, FEW, READS_A_TURN
+from shieldproxy.net.lobby import LONG, READS_A_TURN
 from shieldproxy.net.record import ERROR, FIN, HUP, IN, NEWS, OUT, Downstream
 from shieldproxy.proxy.answer import may_continue
 from shieldproxy.proxy.desk import NEVER, Desk
@@ -62,16 +62,17 @@ class Collect:
         ex.request = b""
         rec, length, now = ex.rec, ex.head.length, self._lobby.now
         chunks = ChunkedReader(ex.policy.limits.body) if length == CHUNKED else None
-        ex.intake = intake = Intake(Pace(now, now), chunks, length, CHUNK if chunks is None else FEW)
+        ex.intake = intake = Intake(Pace(now, now), chunks, length)
         rec.stage = STAGE
         rec.on_event, rec.on_due = self._bound
         if length > self._memory and not self._house.store.may_hold(length):
             self._no_room(ex, "longer than there is room for")
             return
         if rec.buf:
-            data, rec.buf = bytes(rec.buf), b""
-            if not self._take(ex, intake, data):
+            if not self._take(ex, intake, rec.first(len(rec.buf) if chunks is None else chunks.share)):
                 return
+            if rec.buf:
+                self._lobby.again(rec, IN | LONG)
         elif may_continue(ex) and not self._invite(ex, intake):
             return
         if rec.latch & NEWS:
@@ -117,10 +118,11 @@ class Collect:
 
     def _read(self, ex: Exchange, intake: Intake) -> None:
         """Take what is there, within the record's share of a turn."""
-        rec = ex.rec
+        rec, chunks = ex.rec, intake.chunks
         for _ in range(READS_A_TURN):
+            share, from_buf = intake.share, bool(rec.buf)
             try:
-                count = self._fill(ex, intake)
+                count = self._fill(ex, intake, share)
             except BlockingIOError:
                 rec.latch &= ~IN
                 break
@@ -129,22 +131,25 @@ class Collect:
                 return
             if count < 0:
                 return
-            if self._held_up(ex) or (count < intake.share and not rec.latch & FIN):
+            if self._held_up(ex) or (count < share and not from_buf and not rec.latch & FIN):
                 break
-            if intake.chunks is not None and intake.chunks.dense:
-                self._lobby.again(rec)
+            if chunks is not None and chunks.dense:
+                self._lobby.again(rec, IN | LONG)
                 break
         else:
             self._lobby.again(rec)
         self._wait(ex, intake)
 
-    def _fill(self, ex: Exchange, intake: Intake) -> int:
-        """Read once.
+    def _fill(self, ex: Exchange, intake: Intake, share: int) -> int:
+        """Read once: what came with the head, then the socket.
 
         Returns:
             How many bytes came; -1 if the body is over, in whatever way.
         """
         rec, spool = ex.rec, ex.spool
+        if rec.buf:
+            data = rec.first(share)
+            return len(data) if self._take(ex, intake, data) else -1
         if spool is not None and intake.chunks is None:
             count = spool.fill(rec.sock, intake.left)
             if count:
@@ -154,10 +159,10 @@ class Collect:
                 intake.pace.move(count, self._lobby.now)
                 return count if self._goes_on(ex, intake) else -1
         else:
-            data = rec.sock.recv(intake.share)
+            data = rec.sock.recv(share)
             if data:
                 rec.got += len(data)
-                if len(data) < intake.share and not rec.latch & FIN:
+                if len(data) < share and not rec.latch & FIN:
                     rec.latch &= ~IN  # that was all; what comes later is an edge of its own
                 return len(data) if self._take(ex, intake, data) else -1
         ex.keep = False
@@ -185,8 +190,8 @@ class Collect:
                 self._refuse(ex, exc.status, exc.reason, exc.detail)
                 return False
             if chunks.done:
-                rec.buf = chunks.rest
-            ex.body_in += len(data) - len(rec.buf)
+                rec.buf = chunks.rest + bytes(rec.buf)
+            ex.body_in += len(data) - len(chunks.rest)
             self._put(ex, intake, b"".join(pieces))
         intake.pace.move(len(data), self._lobby.now)
         return self._goes_on(ex, intake)
@@ -285,11 +290,7 @@ class Collect:
 
     def _wait(self, ex: Exchange, intake: Intake) -> None:
         """Set the deadline of what is still to come."""
-        due, _ = self._limit(ex, intake)
-        rec = ex.rec
-        rec.due = due
-        if due <= rec.slot:
-            self._lobby.arm(rec, due)
+        self._lobby.arm(ex.rec, self._limit(ex, intake)[0])
 
     def _limit(self, ex: Exchange, intake: Intake) -> tuple[float, str]:
         timeouts = ex.policy.timeouts

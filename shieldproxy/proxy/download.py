@@ -12,7 +12,7 @@ from shieldproxy.core.buffering import streams
 from shieldproxy.core.fields import Fault
 from shieldproxy.core.forward import interim_head
 from shieldproxy.core.head import CHUNKED, UNTIL_CLOSE
-from shieldproxy.net.lobby import CHUNK, FEW
+from shieldproxy.net.lobby import CHUNK
 from shieldproxy.net.record import ENDS, IN
 from shieldproxy.net.tcpinfo import unheard
 from shieldproxy.proxy.answer import FITS, compose, forwards_interim, note_short, parse
@@ -69,7 +69,7 @@ class Download:
             outlet.spool(self._left if ex.framing >= 0 else -1)
             if self._chunks is None and self._left > 0:
                 return self._pass_response() if ex.out is None else self._keep_response()
-        most = CHUNK if self._chunks is None else FEW
+        most = CHUNK if self._chunks is None else min(CHUNK, self._chunks.share)
         try:
             data = up.sock.recv(most)
         except BlockingIOError:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from shieldproxy.core.body import ChunkedReader
 from shieldproxy.core.pace import Pace
+from shieldproxy.net.lobby import CHUNK
 from shieldproxy.proxy.fin import CONTINUE
 from shieldproxy.proxy.state import Bytes
 
@@ -16,12 +17,15 @@ class Intake:
     chunks: ChunkedReader | None
     left: int
     """Bytes still to come; of a body by length."""
-    share: int
-    """Bytes to read at once."""
     held: bytes | bytearray = b""
     """What has come, while it fits into memory; then the exchange has a spool."""
     to_down: Bytes = b""
     """Of a 100 that its socket has not taken."""
+
+    @property
+    def share(self) -> int:
+        """Bytes to read at once."""
+        return CHUNK if self.chunks is None else min(CHUNK, self.chunks.share)
 
 
 def half_said(intake: Intake) -> bytes:

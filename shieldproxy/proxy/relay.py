@@ -59,6 +59,7 @@ class Relay:
         ex, bell, download, upload = self._ex, self._ex.bell, self._download, self._upload
         assert bell is not None  # noqa: S101 - a task's exchange has one
         rec, steps = ex.rec, 0
+        self._lobby.tick()  # a turn and other tasks may have gone before: that was not our work
         while not download.done:
             if rec.latch & FIN and upload.whole:
                 fin_seen(ex)  # behind a body that was streamed: it shows only now
@@ -69,7 +70,9 @@ class Relay:
                 if steps % STEPS_A_TURN == 0 or self._lobby.clock() - self._lobby.now > LONG:
                     await trio.lowlevel.checkpoint()
                     self._lobby.tick()
-            elif not await bell.wait(self._due()):
+            elif await bell.wait(self._due()):
+                self._lobby.tick()
+            else:
                 self._late()
 
     # time

@@ -10,7 +10,7 @@ from socket import MSG_MORE
 from shieldproxy.core import pace as core
 from shieldproxy.core.body import BodyFault, ChunkedReader, chunk, last_chunk
 from shieldproxy.core.head import CHUNKED
-from shieldproxy.net.lobby import FEW
+from shieldproxy.net.lobby import CHUNK
 from shieldproxy.net.record import IN, OUT, Upstream
 from shieldproxy.proxy.house import House
 from shieldproxy.proxy.state import Ended, Exchange, Pace, phase_of
@@ -147,15 +147,16 @@ class Upload:
         ex = self._ex
         rec = ex.rec
         self._came.resume(self._lobby.now)
+        share = CHUNK if self._body is None else min(CHUNK, self._body.share)
         if rec.buf:
-            data, rec.buf = bytes(rec.buf), b""
+            data = rec.first(share)
         else:
             if not rec.latch & IN:
                 return False
             if self._body is None:
                 return self._pass_body()
             try:
-                data = rec.sock.recv(FEW)
+                data = rec.sock.recv(share)
             except BlockingIOError:
                 rec.latch &= ~IN
                 return False
@@ -168,7 +169,7 @@ class Upload:
         self._came.moved += len(data)
         if self._body is None:
             take = data[: self._left]
-            rec.buf = data[self._left :]
+            rec.buf = data[self._left :] + rec.buf
             self._left -= len(take)
             ex.body_in += len(take)
             ex.to_up = take
@@ -180,8 +181,8 @@ class Upload:
         ex.body_in += len(data)
         out = chunk(b"".join(pieces)) if pieces else b""
         if self._body.done:
-            rec.buf = self._body.rest
-            ex.body_in -= len(rec.buf)
+            rec.buf = self._body.rest + bytes(rec.buf)
+            ex.body_in -= len(self._body.rest)
             out += last_chunk(self._body.trailers, ex.head.named)
         ex.to_up = out
         return True

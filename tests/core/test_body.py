@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from shieldproxy.core.body import BodyFault, ChunkedReader, chunk, last_chunk
+from shieldproxy.core.body import FEW, FEWER, BodyFault, ChunkedReader, chunk, last_chunk
 
 END = b"0\r\n\r\n"
 
@@ -236,3 +236,25 @@ def test_what_it_writes_reads_the_same(parts: list[bytes], trailers: list[tuple[
     body, got, rest = h11_reads(written)
     assert (body, rest) == (b"".join(parts), b"")
     assert got == [(name.lower(), value) for name, value in trailers if name != b"Host"]
+
+
+def test_what_is_known_to_be_data_may_come_at_once() -> None:
+    """And of what is not, little: in it may be as many chunks as fit."""
+    reader = ChunkedReader()
+    assert reader.share == FEW
+    reader.feed(b"%x\r\n" % 50_000)
+    assert reader.share == FEW + 50_002
+    reader.feed(bytes(20_000))
+    assert reader.share == FEW + 30_002
+    reader.feed(bytes(30_000) + b"\r\n")
+    assert (reader.share, reader.dense) == (FEW, False)
+
+
+@pytest.mark.parametrize(
+    ("size", "many", "dense"), [(1, 100, True), (57, 100, True), (58, 100, False), (1, 50, False)]
+)
+def test_tiny_chunks_are_dense_if_they_are_many(size: int, many: int, dense: bool) -> None:
+    reader = ChunkedReader()
+    reader.feed(chunk(bytes(size)) * many)
+    assert reader.dense is dense
+    assert reader.share == (FEWER if dense else FEW)

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from shieldproxy.net import lobby as lobby_module
-from shieldproxy.net.lobby import BATCH, CHUNK, READS_A_TURN, ROUND, Lobby
+from shieldproxy.net.lobby import BATCH, CHUNK, LONG, READS_A_TURN, ROUND, WORK, Lobby
 from shieldproxy.net.record import ERROR, FIN, HUP, IN, WATCHED, Record, ignore
 from tests.net.rig import SECONDS, Rig, readable, reset, rig
 
@@ -216,6 +216,56 @@ async def test_tasks_live_beside_a_lobby_that_never_runs_dry(
         else:
             assert ticks == 20
             assert busy.longest <= 2 * (ROUND + BATCH)  # trio runs its tasks in any order
+
+
+def shares(house: Rig, names: str, seconds: float) -> tuple[list[tuple[str, int]], Callable[[], str]]:
+    """Records of those names; who writes a capital letter's has long work, and each share takes time."""
+    called: list[tuple[str, int]] = []
+
+    def one(name: str) -> Callable[[Any, int], None]:
+        def on_event(record: Record, events: int) -> None:
+            called.append((name, events))
+            if name.isupper():
+                house.clock.now += seconds
+                house.lobby.again(record, IN | LONG)
+
+        return on_event
+
+    pairs = [house.pair(one(name)) for name in names]
+    house.quiet(most=len(names))
+
+    def turn() -> str:
+        """Everybody has news; who is called, in order."""
+        for peer, _ in pairs:
+            peer.send(b"x")
+        called.clear()
+        house.lobby.turn()
+        return "".join(name for name, _ in called)
+
+    return called, turn
+
+
+def test_long_work_comes_last_and_in_turn(house: Rig) -> None:
+    """News of somebody who has had his share does not bring him before the others."""
+    called, turn = shares(house, "aBCDb", WORK)
+    assert [turn() for _ in range(4)] == ["abB", "abC", "abD", "abB"]
+    assert called[-1][1] & IN
+    assert not called[-1][1] & LONG, "it is for the lobby"
+
+
+def test_of_long_work_a_turn_has_what_it_has_time_for(house: Rig) -> None:
+    _, turn = shares(house, "aBCDEF", WORK / 2)
+    assert [turn() for _ in range(4)] == ["aBC", "aDE", "aFB", "aCD"]
+
+
+def test_who_is_closed_before_its_long_work_is_done_is_forgotten(house: Rig) -> None:
+    _, turn = shares(house, "aBCD", WORK)
+    assert turn() == "aB"
+    for record in list(house.lobby.ready):
+        house.lobby.close(record)
+    assert not house.lobby.ready
+    house.lobby.turn()
+    assert not house.lobby.ready
 
 
 async def test_who_uses_up_his_share_lets_tasks_run_after_each_turn() -> None:

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import pytest
 
+from shieldproxy.core.body import FEW, FEWER, ChunkedReader
 from shieldproxy.core.policy import Policy
-from shieldproxy.net.lobby import FEW
 from shieldproxy.net.spool import Spool
 from tests.kit.answers import held
 from tests.kit.upstream import Upstream
@@ -62,6 +62,32 @@ async def test_of_a_request(
             "once for each read, and not for each chunk"
         )
         assert (how == "whole") == bool(puts)
+
+
+@pytest.mark.parametrize("how", ["whole", "stream"])
+async def test_what_came_with_the_head_is_no_more_work_at_once(
+    server: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: Literal["whole", "stream"]
+) -> None:
+    """A client's first read takes 64 KiB."""
+    fed: list[int] = []
+    feed = ChunkedReader.feed
+
+    def counted(reader: ChunkedReader, data: bytes) -> list[bytes]:
+        fed.append(len(data))
+        return feed(reader, data)
+
+    monkeypatch.setattr(ChunkedReader, "feed", counted)
+    base = Policy(timeouts=HOURS, buffer_request=how)
+    async with running(where(server, tmp_path, express=True, base=base)) as house:
+        head, data = framed(BODY[:8000], "chunked", 1)
+        client = house.connect(head + data + head + data)
+        await told(house, client, b"hello")
+        await told(house, client, b"hello")
+        assert [request.body for request in server.wait_requests(2)] == [BODY[:8000]] * 2
+        assert server.violations == []
+    assert max(fed) <= FEW + 3
+    assert sorted(fed)[len(fed) // 2] <= FEWER + 3, "and the rest of a chunk that had begun"
+    assert sum(fed) < 3 * len(data), "what is behind a body is not fed to its reader again and again"
 
 
 TINY: Any = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + framed(BODY, "chunked", 1)[1]

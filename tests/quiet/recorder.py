@@ -203,8 +203,8 @@ class Recorder:
             raise ViolationError(f"{whole.target}: sent before the answer to another")
         self.seen.requests[ask.kind] += 1
         link.ask, link.working = ask, True
-        link.left = memoryview(answer(ask, f"X-Sum: {whole.sum:08x}\r\n"))
         now = time.monotonic()
+        link.left = memoryview(answer(ask, f"X-Sum: {whole.sum:08x}\r\n"))
         link.waited, link.whole = now - link.first, now
         self.after(link, now + ask.work / 1000)
 
