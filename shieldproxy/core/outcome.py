@@ -32,6 +32,10 @@ class Outcome(msgspec.Struct, omit_defaults=True, gc=False):
     bytes_in: int = msgspec.field(default=0, name="in")
     bytes_out: int = msgspec.field(default=0, name="out")
     seconds: float = 0.0
+    queued: float = 0.0
+    """Of these, in the line for the upstream."""
+    upstream_seconds: float = 0.0
+    """From the place at the server until the last byte of its response had come."""
     lane: str = ""
     retries: int = 0
     rules: tuple[str, ...] = ()

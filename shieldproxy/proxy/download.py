@@ -262,6 +262,7 @@ class Download:
         if up is None:
             return
         ex.up = None
+        ex.clocked().freed = self._lobby.now
         if surplus:
             group.surplus += 1
         if self._closed:

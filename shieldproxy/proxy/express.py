@@ -30,7 +30,7 @@ from shieldproxy.proxy.house import House
 from shieldproxy.proxy.lease import again
 from shieldproxy.proxy.manners import dressed, is_surplus
 from shieldproxy.proxy.readout import ReadOut
-from shieldproxy.proxy.state import Ended, Exchange
+from shieldproxy.proxy.state import Ended, Exchange, Times
 
 
 class Express(Desk):
@@ -117,6 +117,7 @@ class Express(Desk):
         ex.grant = self._on_grant
         granted = group.enter(ex)
         if granted is None:
+            ex.times = Times(lobby.now)
             rec.on_due = self._on_line_due
             lobby.arm(rec, lobby.now + group.spec.queue_timeout)
         else:
@@ -254,6 +255,7 @@ class Express(Desk):
                 self.client_gone(ex)
                 return
             ex.bytes_out += count
+            ex.clocked().freed = self._lobby.now
             ex.resp = resp
             ex.to_down = memoryview(out)[count:]
             ex.begun = count > 0

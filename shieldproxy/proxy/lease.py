@@ -23,11 +23,12 @@ ONCE_MORE: Final = 0.05
 
 async def lease(house: House, ex: Exchange) -> None:
     """Have a connection to the upstream: from the pool, by waiting in line, or a fresh one."""
-    group = ex.group
+    group, times = ex.group, ex.clocked()
     if ex.up is not None or ex.resp is not None:
         return
     if ex.place is None:
         await _wait_in_line(house, ex)
+    times.leased = times.leased or house.lobby.now
     if ex.place is not None:
         ex.up = await _connect(house, ex, ex.place)
     ex.place = None
@@ -49,6 +50,8 @@ async def _wait_in_line(house: House, ex: Exchange) -> None:
             raise Ended("proxy", "admission", "queue-full", 503)
         ex.granted = group.enter(ex)
     deadline = lobby.now + group.spec.queue_timeout
+    if ex.granted is None:
+        ex.clocked().lined = lobby.now
     while ex.granted is None:
         if ex.rec.latch & GONE:
             raise Ended("client", "admission", why_gone(ex), 499)

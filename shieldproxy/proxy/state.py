@@ -26,6 +26,20 @@ NO_HEAD.persistent = False
 NO_ROUTE: Final = Route("")
 
 
+class Times:
+    """When an exchange that is not plain entered the line, had its place at the server, and gave it back.
+
+    Seconds of the worker's clock; 0: it did not, or not yet.
+    """
+
+    __slots__ = ("freed", "leased", "lined")
+
+    def __init__(self, lined: float = 0.0, leased: float = 0.0) -> None:
+        self.lined = lined
+        self.leased = leased
+        self.freed = 0.0
+
+
 class Exchange:
     """One request and its response. Times in seconds of the worker's clock, sizes in bytes."""
 
@@ -67,6 +81,7 @@ class Exchange:
         "spool",
         "started",
         "status",
+        "times",
         "to_down",
         "to_up",
         "up",
@@ -126,6 +141,8 @@ class Exchange:
         self.retries = 0
         self.asked = 0.0
         """When the request had gone to the upstream in the express lane; 0 before."""
+        self.times: Times | None = None
+        """None: it had its place at once, from `asked` until now."""
         self.id = ""
         # the rest is the task's, set by `promoted`
         self.bell: Bell | None = None
@@ -148,6 +165,21 @@ class Exchange:
     def unsafe(self) -> bool:
         """Whether the server may not be given its request a second time."""
         return self.head.method not in IDEMPOTENT and not self.route.retry_unsafe
+
+    def clocked(self) -> Times:
+        """The times of an exchange that is not plain."""
+        if self.times is None:
+            self.times = Times(leased=self.asked)
+        return self.times
+
+    def waits(self, now: float) -> tuple[float, float]:
+        """Seconds in the line, and seconds that it has had a place at the server."""
+        times = self.times
+        if times is None:
+            return 0.0, now - self.asked if self.asked else 0.0
+        leased = times.leased or self.asked
+        queued = (leased or now) - times.lined if times.lined else 0.0
+        return queued, (times.freed or now) - leased if leased else 0.0
 
     def promoted(self, bell: Bell, grant: Callable[[Any, Any], None], to_up: Bytes, to_down: Bytes) -> None:
         """Make it a task's: from here on its records' events ring the bell."""

@@ -99,13 +99,15 @@ class Journal:
             agent = texts[head.user_agent]
             length = head.length
             bytes_in = head.size + (length if length >= 0 and ex.whole else ex.body_in)
+        queued, leased = ex.waits(now)
         self.access.record(
             Outcome(
                 "exchange", self._moment_stamp, ex.client, rec.port, rec.door.listen, method, target,
                 host, version, agent, ex.status, outcome, by, phase, reason,
                 ex.route.upstream,
                 server.name if server is not None else "",
-                bytes_in, ex.bytes_out, int((now - ex.started) * 1e6) / 1e6, ex.lane, ex.retries,
+                bytes_in, ex.bytes_out, int((now - ex.started) * 1e6) / 1e6,
+                int(queued * 1e6) / 1e6, int(leased * 1e6) / 1e6, ex.lane, ex.retries,
                 verdict.rules if verdict is not None else (), ex.id,
             )
         )  # fmt: skip

@@ -15,7 +15,8 @@ from tests.kit.wire import Message
 NOTES: list[str] = []
 
 CHANGING = frozenset(
-    {"time", "port", "seconds", "lane", "linger_seconds", "lingered_bytes", "id", "in", "out"}
+    {"time", "port", "seconds", "queued", "upstream_seconds", "lane", "linger_seconds", "lingered_bytes"}
+    | {"id", "in", "out"}
 )
 TIMELY = frozenset({"acknowledged", "client_fin"})
 """Facts of the kernel that depend on which packet came first."""
