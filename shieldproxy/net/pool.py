@@ -132,15 +132,16 @@ class Group(Connections):
     def _sure(self, server: Server) -> bool:
         """Whether the youngest idle connection will be kept for as long as a request needs to get there.
 
-        Ages are the kernel's: ours count from when we came to read the response. Only where half the time is
-        left, and that is long, is it not asked. The oldest one shows for how long this server keeps them.
+        Ages are the kernel's: ours count from when we came to read the response. It is not asked where half
+        the time is left, and that is long; nor where half of it is left since we sent the request, behind
+        which no idleness can have begun. The oldest one shows for how long this server keeps them.
         """
         if not server.idle or not self._good(server):
             return False
         now, patience = self._lobby.now, server.patience
         youngest, oldest = server.idle[-1], server.idle[0]
         safe = patience.safe(now)
-        if (now - youngest.since) * 2 <= safe >= LONG:
+        if (now - youngest.asked) * 2 <= safe or (now - youngest.since) * 2 <= safe >= LONG:
             return True
         now = self._lobby.clock()
         age = max(now - youngest.since, idle_for(youngest.sock))
@@ -215,9 +216,10 @@ class Group(Connections):
         What it says beyond its response would be taken for the answer to the next request: where the last
         read may have left something (IN is latched), it is looked at first.
         """
-        up.exchange = None
+        ex, up.exchange = up.exchange, None
         if up.latch & (IN | ENDS | LAST) and not self._silent(up):
             return
+        up.asked = ex.asked or -inf if ex is not None else -inf
         server = up.server
         if self.line and self._pass_on(server, up):
             return

@@ -161,7 +161,7 @@ def has_input(record: Record) -> bool:
 class Upstream(Record):
     """One connection to a legacy server: idle in its pool, or leased to one exchange."""
 
-    __slots__ = ("exchange", "server", "since", "uses")
+    __slots__ = ("asked", "exchange", "server", "since", "uses")
 
     def __init__(
         self, sock: socket.socket, on_event: OnEvent, on_due: OnDue, server: Any, now: float
@@ -171,4 +171,6 @@ class Upstream(Record):
         self.exchange: Any = None
         self.since = now
         """When it was last given back."""
+        self.asked = -inf
+        """When its last request went out at the earliest: whatever came from the server came later."""
         self.uses = 0

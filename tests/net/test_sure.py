@@ -5,10 +5,12 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from math import inf
+from types import SimpleNamespace
 
 import pytest
 
 from shieldproxy.core.idle import BURST, GRACE, SHARE
+from shieldproxy.net import pool as net_pool
 from shieldproxy.net.record import FIN, IN
 from shieldproxy.net.server import Server
 from shieldproxy.net.tcpinfo import CLOSE_WAIT, idle_before_fin, idle_for, tcp_state, unheard
@@ -29,6 +31,28 @@ def test_a_connection_that_was_just_used_is_used_again() -> None:
     idle(pool)
     pool.lobby.now += GRACE
     assert pool.group.take_sure(ONCE) is not None
+
+
+def test_the_kernel_is_not_asked_about_one_whose_request_has_just_gone_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[object] = []
+
+    def idle_now(sock: object) -> float:
+        asked.append(sock)
+        return 0.0
+
+    monkeypatch.setattr(net_pool, "idle_for", idle_now)
+    pool = Pool()
+    for age, lane, times in ((GRACE / 2, 1.0, 0), (GRACE / 2 + 0.01, 1.0, 1), (0, 0.0, 1)):
+        asked.clear()
+        up = pool.lease()
+        up.exchange = SimpleNamespace(asked=lane * pool.lobby.now)  # 0: by a task, who does not say when
+        pool.group.release(up)
+        pool.lobby.now += age
+        assert pool.group.take_sure(ONCE) is up
+        assert len(asked) == times
+        pool.group.release(up)
 
 
 def test_one_of_an_age_that_none_has_survived_is_not() -> None:
