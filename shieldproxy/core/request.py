@@ -93,3 +93,12 @@ class RequestHead:
     def lines(self, lines: list[bytes]) -> None:
         self._lines = lines
         self.block = b""
+
+    def pack(self) -> None:
+        """Hold the lines as one piece for as long as nobody asks for them: a client may take its time.
+
+        Not where a length has to be added to them, or a host: a block is forwarded as it stands.
+        """
+        if self._lines and self.host and self.length >= 0:
+            self.block = b"\r\n".join(self._lines)
+            self._lines = None

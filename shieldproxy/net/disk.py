@@ -21,6 +21,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 from queue import SimpleQueue
 from socket import socketpair
 from typing import Any, Final
@@ -36,6 +37,10 @@ PATIENCE: Final = 1.0
 """Seconds that the threads get to finish at the end."""
 TRIM: Final = 8 * 1024 * 1024
 """Bytes written after which freed memory is given back to the kernel, when the disk has caught up."""
+LITTLE: Final = 512 * 1024
+"""The same, when nobody has written for a while."""
+QUIET: Final = 1.0
+"""Seconds: that while."""
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EFBIG})
 """What says that there is no place; every other error is one of the disk's."""
 NO_FILE: Final = -1
@@ -159,6 +164,7 @@ class Disk:
         self._done: deque[Job] = deque()
         self._threads: list[threading.Thread] = []
         self._under_way = self._written = 0
+        self.due = self.slot = inf  # as a record of the lobby's wheel
         self._trim = Job(lambda _: None, NO_FILE)
         self._shut = False
         self.directory, why = usable(directory) if total > 0 else ("", "")
@@ -279,9 +285,20 @@ class Disk:
             if job.error:
                 self.faults += 1
             self._lobby.guard(None, job.done, job)
-        if self._written >= TRIM and not self._under_way and not self._shut:
-            self._written = 0
-            self._closing.put(self._trim)
+        if self._written >= LITTLE and not self._under_way and not self._shut:
+            if self._written >= TRIM:
+                self._give_back()
+            elif self.due == inf:
+                self._lobby.arm(self, self._lobby.now + QUIET)
+
+    def _give_back(self) -> None:
+        self._written = 0
+        self._closing.put(self._trim)
+
+    def on_due(self, _disk: "Disk") -> None:
+        """The wheel's call: what was freed since is given back too."""
+        if self._written >= LITTLE and not self._under_way and not self._shut:
+            self._give_back()
 
     def shut(self) -> None:
         """End the threads, each after its present job; one that hangs is left behind. Close spools first."""

@@ -16,6 +16,13 @@ from shieldproxy.net.lobby import CHUNK
 from shieldproxy.net.means import Means
 from shieldproxy.net.pipes import Lent
 
+FAST: Final = 256 * 1024
+"""Bytes a second, on average, with which a sender is worth a pipe."""
+SLOW: Final = FAST // 2
+"""With fewer, after `GRACE` seconds, it is not worth the one that it has."""
+GRACE: Final = 0.5
+BEAT: Final = 2.0
+"""Seconds after which what has come for a request's file is written though memory would take more."""
 REST: Final = 2048
 """Bytes that stay in memory though the owner is slow: a file costs as much."""
 LATE: Final = 3 * CHUNK // 2
@@ -32,6 +39,7 @@ class Filing:
         "_at",
         "_base",
         "_booked",
+        "_born",
         "_broken",
         "_closed",
         "_fd",
@@ -51,6 +59,7 @@ class Filing:
         "_tail",
         "_wake",
         "_want",
+        "_wrote",
         "fault",
         "size",
     )
@@ -59,6 +68,7 @@ class Filing:
         self, store: Means, wake: Callable[[], None], memory: int, limit: int, *, keep: bool
     ) -> None:
         self._store = store
+        self._born = self._wrote = store.lobby.now
         self._wake = wake
         self._memory = memory
         self._limit = limit or 1
@@ -118,7 +128,7 @@ class Filing:
         tail = len(self._tail)
         if not self._keep:
             tail = min(tail, self.size - self._at)
-        if self._rested:
+        if self._rested or (self._keep and self._booked and self._store.lobby.now - self._wrote >= BEAT):
             return tail > REST
         if not self._keep and self._fd == NO_FILE:
             return tail > 0 and tail + len(self._front) > self._memory + LATE
@@ -160,6 +170,7 @@ class Filing:
             self._give_back()
         tail = self._tail
         start = self.size - len(tail)
+        self._wrote = self._store.lobby.now
         if not self._keep:
             if start <= self._at:  # the file has nothing that is wanted
                 self._tail = tail = tail[self._at - start :]

@@ -22,7 +22,8 @@ from shieldproxy.net.lobby import CHUNK, Lobby
 SIZE: Final = 1024 * 1024
 MOST: Final = 32
 IDLE: Final = 0.5
-"""Seconds that a holder must not have touched its pipe before it may be asked to part with it."""
+"""Seconds that a holder must not have touched its pipe before it may be asked to part with it; and between
+two looks at all of them."""
 KEPT: Final = 2
 REST: Final = 2.0
 """Seconds after which pipes beyond `KEPT` are closed that were not needed."""
@@ -34,6 +35,9 @@ class Holder(Protocol):
 
     def part(self) -> None:
         """Give the pipe back soon: others are faster."""
+
+    def untouched(self) -> None:
+        """Think about it: the pipe has not been touched for a while."""
 
 
 class Lent:
@@ -133,6 +137,7 @@ class Pipes:
         self._lent: set[Lent] = set()
         self._spare = 0
         """How many were free all the time since the last look."""
+        self._rest_at = inf
         self.due = self.slot = inf  # as a record of the lobby's wheel
         self.times = 0
         """How often one was lent."""
@@ -152,6 +157,8 @@ class Pipes:
             return None
         pipe.holder, pipe.touched = holder, self._lobby.now
         self._lent.add(pipe)
+        if self.due == inf:
+            self._lobby.arm(self, self._lobby.now + IDLE)
         self.times += 1
         return pipe
 
@@ -168,22 +175,33 @@ class Pipes:
         pipe.holder = None
         if empty and pipe.is_empty():
             self._free.append(pipe)
-            if len(self._free) > KEPT and self.due == inf:
+            if len(self._free) > KEPT and self._rest_at == inf:
                 self._look_again()
         else:
             pipe.close()
 
     def _look_again(self) -> None:
         self._spare = len(self._free)
-        self._lobby.arm(self, self._lobby.now + REST)
+        self._rest_at = due = self._lobby.now + REST
+        if due < self.due:
+            self._lobby.arm(self, due)
 
     def on_due(self, _pipes: "Pipes") -> None:
-        """The wheel's call: close what nobody has wanted."""
-        while self._spare > 0 and len(self._free) > KEPT:
-            self._spare -= 1
-            self._free.pop(0).close()
-        if len(self._free) > KEPT:
-            self._look_again()
+        """The wheel's call: who holds one and does not use it; which nobody has wanted."""
+        now = self._lobby.now
+        for pipe in [pipe for pipe in self._lent if now - pipe.touched > IDLE]:
+            if pipe.holder is not None:
+                pipe.holder.untouched()
+        if now >= self._rest_at:
+            self._rest_at = inf
+            while self._spare > 0 and len(self._free) > KEPT:
+                self._spare -= 1
+                self._free.pop(0).close()
+            if len(self._free) > KEPT:
+                self._look_again()
+        due = min(self._rest_at, now + IDLE if self._lent else inf)
+        if due < self.due:
+            self._lobby.arm(self, due)
 
     @property
     def lent(self) -> int:

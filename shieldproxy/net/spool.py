@@ -29,21 +29,19 @@ from typing import Final
 from shieldproxy.core.limits import Buffers
 from shieldproxy.net import pipes
 from shieldproxy.net.disk import NO_FILE
-from shieldproxy.net.filing import CUT, Filing
+from shieldproxy.net.filing import CUT, FAST, GRACE, SLOW, Filing
 from shieldproxy.net.lobby import CHUNK, Lobby
 from shieldproxy.net.means import AT_ONCE, Means
 
 AHEAD: Final = 2 * CHUNK
 """Bytes above the memory limit while the file catches up; a piece more may come in, and one be read back."""
-FAST: Final = 256 * 1024
-"""Bytes a second, on average, with which a sender is worth a pipe."""
 ENDLESS: Final = 1 << 62
 
 
 class Spool(Filing):
     """Bytes in transit; made by `Store`, used by one owner, on the loop only."""
 
-    __slots__ = ("_announced", "_born")
+    __slots__ = ("_announced",)
 
     def __init__(
         self,
@@ -57,7 +55,6 @@ class Spool(Filing):
     ) -> None:
         super().__init__(store, wake, memory, limit, keep=keep)
         self._announced = announced
-        self._born = store.lobby.now
 
     # what its owner asks
 
@@ -175,6 +172,12 @@ class Spool(Filing):
         behind_front = max(self._at, self._front_at + len(self._front)) if self._front else self._at
         return self.size - behind_front == self._piped
 
+    def untouched(self) -> None:
+        """Give the pipe back if what is to come comes slowly (`pipes.Holder`): a whole request may wait."""
+        age = self._store.lobby.now - self._born
+        if self._keep and self.size < self._announced and age > GRACE and self.size < SLOW * age:
+            self.part()
+
     def part(self) -> None:
         """Give the pipe back soon, by writing what it holds (`pipes.Holder`)."""
         self._parting = True
@@ -255,11 +258,7 @@ class Spool(Filing):
                 self._cut()
 
     def taken(self) -> bytes:
-        """Take all of it, which must be in memory.
-
-        Raises:
-            RuntimeError: some of it is not.
-        """
+        """Take all of it; RuntimeError: not all of it is in memory."""
         if self._at or len(self._tail) != self.size:
             raise RuntimeError("not all of the spool is in memory")
         data, self._tail = bytes(self._tail), b""

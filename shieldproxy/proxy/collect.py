@@ -77,6 +77,7 @@ class Collect:
             return
         if rec.latch & NEWS:
             self._lobby.again(rec, rec.latch & NEWS)
+        ex.head.pack()
         self._wait(ex, intake)
 
     def _invite(self, ex: Exchange, intake: Intake) -> bool:
@@ -197,23 +198,19 @@ class Collect:
         return self._goes_on(ex, intake)
 
     def _put(self, ex: Exchange, intake: Intake, data: bytes) -> None:
-        spool, held = ex.spool, intake.held
+        spool = ex.spool
         if spool is None:
             rec, length = ex.rec, ex.head.length
             # one that will be long has a spool as soon as it shows that it is not slow
-            if len(held) + len(data) <= (self._memory if length <= self._memory else self._memory // 4):
-                if not held:
-                    intake.held = data
-                elif isinstance(held, bytes):
-                    intake.held = bytearray(held) + data
-                else:
-                    held += data
+            most = self._memory if length <= self._memory else self._memory // 4
+            if intake.size + len(data) <= most:
+                intake.add(data)
                 return
             size = length if ex.unsafe else -1
             ex.spool = spool = self._house.store.request(partial(self._wake, rec), size)
-            intake.held = b""
+            held = intake.taken()
             if held:
-                spool.put(bytes(held))
+                spool.put(held)
         spool.put(data)
 
     def _goes_on(self, ex: Exchange, intake: Intake) -> bool:
@@ -239,13 +236,13 @@ class Collect:
         head, spool = ex.head, ex.spool
         self._leave(ex)
         ex.whole = True
-        size = spool.size if spool is not None else len(intake.held)
+        size = spool.size if spool is not None else intake.size
         try:
             request = self._desk.request_of(ex, head, size)
         except Unsendable as exc:
             self._desk.decline(ex, exc.fault, half_said(intake))
             return
-        ex.request = request if spool is not None else b"".join((request, intake.held))
+        ex.request = request if spool is not None else request + intake.taken()
         to_down = half_said(intake)  # none of it: the client did without (RFC 9110 section 10.1.1)
         if to_down or not self._house.express:
             self._desk.promote(ex, "expect" if self._house.express else "off", to_down=to_down)

@@ -1,12 +1,16 @@
 """A request's body on its way in, as `collect` keeps it."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from shieldproxy.core.body import ChunkedReader
 from shieldproxy.core.pace import Pace
 from shieldproxy.net.lobby import CHUNK
 from shieldproxy.proxy.fin import CONTINUE
 from shieldproxy.proxy.state import Bytes
+
+PIECES: Final = 8
+"""So many are held beside one another before they are made one."""
 
 
 @dataclass(slots=True)
@@ -17,8 +21,9 @@ class Intake:
     chunks: ChunkedReader | None
     left: int
     """Bytes still to come; of a body by length."""
-    held: bytes | bytearray = b""
-    """What has come, while it fits into memory; then the exchange has a spool."""
+    held: bytes | list[bytes] = b""
+    """What has come, while it fits into memory; then the exchange has a spool. Pieces stay where they are: a
+    buffer that grows moves, and leaves holes where it was."""
     to_down: Bytes = b""
     """Of a 100 that its socket has not taken."""
 
@@ -26,6 +31,29 @@ class Intake:
     def share(self) -> int:
         """Bytes to read at once."""
         return CHUNK if self.chunks is None else min(CHUNK, self.chunks.share)
+
+    @property
+    def size(self) -> int:
+        """Bytes held."""
+        held = self.held
+        return len(held) if isinstance(held, bytes) else sum(map(len, held))
+
+    def add(self, data: bytes) -> None:
+        """Hold more."""
+        held = self.held
+        if not held:
+            self.held = data
+        elif isinstance(held, bytes):
+            self.held = [held, data]
+        elif len(held) < PIECES:
+            held.append(data)
+        else:
+            self.held = b"".join((*held, data))
+
+    def taken(self) -> bytes:
+        """Take all of it."""
+        held, self.held = self.held, b""
+        return held if isinstance(held, bytes) else b"".join(held)
 
 
 def half_said(intake: Intake) -> bytes:

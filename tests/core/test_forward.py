@@ -48,6 +48,26 @@ def test_request_head() -> None:
     )
 
 
+@pytest.mark.parametrize("route", [ROUTE, Route(upstream="legacy", request_set=((b"X", b"z"),))])
+@pytest.mark.parametrize(
+    ("lines", "line", "framing"),
+    [
+        (b"Host: a\r\nContent-Length: 7\r\nX: y\r\n", b"POST /a HTTP/1.1", 7),
+        (b"Host: a\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n", b"POST /a HTTP/1.1", 7),
+        (b"Content-Length: 7\r\n", b"POST /a HTTP/1.0", 7),
+        (b"", b"GET /a HTTP/1.0", 0),
+    ],
+)
+def test_a_head_that_was_packed_is_forwarded_as_if_it_had_not_been(
+    lines: bytes, line: bytes, framing: int, route: Route
+) -> None:
+    head, packed = req(lines, line), req(lines, line)
+    packed.pack()
+    assert request_head(packed, route, b"", framing) == request_head(head, route, b"", framing)
+    packed.pack()
+    assert packed.lines == head.lines
+
+
 def test_request_framing() -> None:
     head = req(b"Host: a\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n", b"POST /a HTTP/1.1")
     assert request_head(head, ROUTE, b"", CHUNKED).endswith(

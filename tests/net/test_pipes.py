@@ -9,16 +9,22 @@ import pytest
 
 from shieldproxy.net import pipes
 from shieldproxy.net.lobby import Lobby
-from shieldproxy.net.pipes import KEPT, REST, Lent, Pipes
+from shieldproxy.net.pipes import IDLE, KEPT, REST, Lent, Pipes
 from tests.net.rig import Clock
 from tests.net.spools import drop, tcp
 
 
 class Nobody:
-    """A holder that is never asked."""
+    """A holder that is never told to part with its pipe."""
+
+    def __init__(self) -> None:
+        self.reminded = 0
 
     def part(self) -> None:
         raise AssertionError
+
+    def untouched(self) -> None:
+        self.reminded += 1
 
 
 class Lending:
@@ -76,8 +82,23 @@ def test_those_in_use_are_kept(lending: Lending) -> None:
 
 def test_a_few_are_never_looked_at(lending: Lending) -> None:
     lending.back(lending.lend(KEPT))
+    lending.later(IDLE + 0.2)
     assert lending.lobby.deadlines.next_slot() == float("inf")
     assert lending.later() == KEPT
+
+
+def test_who_does_not_touch_his_pipe_is_reminded(lending: Lending) -> None:
+    busy, lazy = Nobody(), Nobody()
+    pipe, other = lending.pipes.lend(busy), lending.pipes.lend(lazy)
+    assert pipe is not None
+    assert other is not None
+    for _ in range(3):
+        pipe.touched = lending.clock.now + IDLE
+        lending.later(IDLE + 0.2)
+    assert (busy.reminded, lazy.reminded) == (0, 3)
+    lending.back([pipe, other])
+    lending.later()
+    assert lending.lobby.deadlines.next_slot() == float("inf"), "there is nobody to be reminded"
 
 
 def test_late_ones_are_closed_too(lending: Lending) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shieldproxy.net import pipes
-from shieldproxy.net.filing import LATE, Filing
+from shieldproxy.net.filing import BEAT, LATE, REST, Filing
 from shieldproxy.net.lobby import CHUNK
 from shieldproxy.net.spool import Spool
 from tests.net.spools import (
@@ -217,6 +217,45 @@ def test_a_pipe_left_alone_is_called_in_when_others_want_one(
     assert (third._pipe is not None, shop.store.pipes.lent) == (True, 1)
     for spool in (first, second, third):
         spool.close()
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_a_pipe_whose_body_comes_slowly_is_given_back(
+    slow: bool, shop: Workshop, source: Pair, pair: Pair
+) -> None:
+    spool = shop.store.request(shop.wake, MUCH)
+    spool.put(BLOB[:40_000])
+    feed(spool, source, BLOB[40_000 : 60_000 if slow else MUCH])
+    assert shop.store.pipes.lent == 1
+    shop.clock.now += 2 * pipes.IDLE
+    shop.lobby.fire()
+    shop.finish_all()
+    if slow:
+        assert (shop.store.pipes.lent, shop.store.used, len(spool._front)) == (0, 60_000, 0)
+        feed(spool, source, BLOB[60_000:MUCH])
+    assert shop.store.pipes.lent == (not slow), "what is whole may wait for its server"
+    assert read_all(shop, spool, pair, MUCH) == BLOB[:MUCH]
+    spool.close()
+
+
+def test_behind_a_file_little_stays_in_memory_of_what_comes_slowly(shop: Workshop, pair: Pair) -> None:
+    spool = shop.store.request(shop.wake)
+    spool.put(BLOB[:BEYOND])
+    shop.finish_all()
+    at = BEYOND
+    for count in (1500, 1500, 1500, 1500):
+        spool.put(BLOB[at : at + count])
+        at += count
+        shop.clock.now += BEAT
+        shop.lobby.tick()
+    assert len(shop.disk.jobs) == 1, "not one for each piece"
+    shop.finish_all()
+    spool.put(BLOB[at : at + 1500])
+    spool.put(BLOB[at + 1500 : at + 3000])
+    assert not shop.disk.jobs, "so soon after the last one, memory may take more"
+    assert len(spool._tail) <= REST + 3000
+    assert read_all(shop, spool, pair, at + 3000) == BLOB[: at + 3000]
+    spool.close()
 
 
 def test_closing_while_a_thread_has_it(shop: Workshop, source: Pair) -> None:

@@ -196,6 +196,27 @@ def test_freed_memory_is_given_back_once_the_disk_has_caught_up(
     made.shut()
 
 
+def test_little_is_given_back_when_nobody_has_written_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Workshop(tmp_path)
+    store = Store(made.lobby, Buffers(directory=str(tmp_path)), made.warnings.append)
+    given = threading.Event()
+    monkeypatch.setattr(disk, "give_back", given.set)
+    spool = store.request(made.wake)
+    spool.put(BLOB[: disk.LITTLE + 1])
+    while store.disk._under_way or store.disk._written < disk.LITTLE:
+        made.lobby.turn()
+    assert store.disk._written, "it may be that more comes"
+    made.clock.now += disk.QUIET + 0.2
+    made.lobby.fire()
+    assert given.wait(5)
+    assert not store.disk._written
+    spool.close()
+    store.shut()
+    made.shut()
+
+
 def test_without_a_file_for_responses_none_is_made(tmp_path: Path, pair: Pair) -> None:
     with workshop(tmp_path, response_file=0) as shop:
         first, second = shop.store.response(shop.wake), shop.store.response(shop.wake, MUCH)
