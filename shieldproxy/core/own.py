@@ -24,6 +24,7 @@ _ERRORS: Final = {
     "connect-unresolved": "dns_error",
     "connect-unreachable": "destination_ip_unroutable",
     "connect-source": "proxy_configuration_error",
+    "connect-shortage": "proxy_internal_error",
     "upstream-closed": "connection_terminated",
     "upstream-reset": "connection_terminated",
     "upstream-truncated": "http_response_incomplete",

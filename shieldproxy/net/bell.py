@@ -1,5 +1,6 @@
 """How a task waits for records of the lobby: it parks on a bell, and their events ring it."""
 
+from collections.abc import Callable
 from math import inf
 from typing import Any
 
@@ -14,12 +15,14 @@ class Bell:
     It holds nothing that holds it: the collector comes seldom, and would have to find each that is done.
     """
 
-    __slots__ = ("_lobby", "_rung", "_task", "due", "slot")
+    __slots__ = ("_lobby", "_rung", "_task", "due", "elsewhere", "slot")
 
     def __init__(self, lobby: Lobby) -> None:
         self._lobby = lobby
         self._task: trio.lowlevel.Task | None = None
         self._rung = False
+        self.elsewhere: Callable[[], None] | None = None
+        """Called instead while its task waits for something that is no record of the lobby."""
         self.due = inf
         self.slot = inf
 
@@ -29,6 +32,8 @@ class Bell:
             task, self._task = self._task, None
             self._rung = True
             trio.lowlevel.reschedule(task)
+        elif self.elsewhere is not None:
+            self.elsewhere()
 
     def on_due(self, _bell: Any) -> None:
         """The wheel's call: wake the task without a ring."""

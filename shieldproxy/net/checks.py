@@ -15,7 +15,7 @@ from shieldproxy.core.response import read_response
 from shieldproxy.core.upstreams import HealthSpec
 from shieldproxy.net.bell import Bell
 from shieldproxy.net.lobby import CHUNK, Lobby
-from shieldproxy.net.names import ConnectFailed
+from shieldproxy.net.names import OURS, ConnectFailed
 from shieldproxy.net.parting import PART_TIME
 from shieldproxy.net.record import ENDS, IN, OUT, Upstream
 from shieldproxy.net.server import Server
@@ -33,13 +33,16 @@ async def keep_checking(lobby: Lobby, server: Server, check: HealthSpec) -> None
     group, bell = server.group, Bell(lobby)
     while True:
         if group.lend(server):
-            why = ""
+            why: str | None = ""
             try:
                 await _ask(lobby, bell, server, check)
             except Unwell as exc:
                 why = str(exc)
+            except ConnectFailed:
+                why = None  # for a reason of ours: it tells nothing
             lobby.tick()
-            group.checked(server, why)
+            if why is not None:
+                group.checked(server, why)
         await trio.sleep(check.interval)
 
 
@@ -48,6 +51,7 @@ async def _ask(lobby: Lobby, bell: Bell, server: Server, check: HealthSpec) -> N
 
     Raises:
         Unwell: with what was found instead.
+        ConnectFailed: it could not be asked, for a reason of ours.
     """
     deadline = lobby.tick() + check.timeout
     up: Upstream | None = None
@@ -55,6 +59,8 @@ async def _ask(lobby: Lobby, bell: Bell, server: Server, check: HealthSpec) -> N
         try:
             up = await connect(lobby, bell, server, deadline, lambda: False)
         except ConnectFailed as exc:
+            if exc.reason in OURS:
+                raise
             raise Unwell(exc.detail) from exc
         status = await _status(lobby, bell, up, _request(server, check), deadline)
         if status not in check.status:

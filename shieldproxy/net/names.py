@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import trio
 
+from shieldproxy.net.bell import Bell
 from shieldproxy.net.lobby import Lobby
 from shieldproxy.net.server import Server
 
@@ -18,8 +19,14 @@ LONGEST: Final = 30.0
 """Seconds after which a look-up that nobody answers has failed."""
 
 
+DEAD: Final = 30.0
+"""Seconds for which an address that could not be reached comes last among those of its name."""
+OURS: Final = frozenset({"source", "shortage"})
+"""Reasons that say nothing about the server: an address, a descriptor or memory that we do not have."""
+
+
 class ConnectFailed(Exception):
-    """No connection; `reason`: "refused", "timeout", "unresolved", "unreachable", "source" or "unwanted"."""
+    """No connection; `reason`: "refused", "timeout", "unresolved", "unreachable", "unwanted" or of `OURS`."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -27,8 +34,17 @@ class ConnectFailed(Exception):
         self.detail = detail
 
 
-async def addresses_of(lobby: Lobby, server: Server, deadline: float) -> tuple[tuple[int, Any], ...]:
+async def addresses_of(
+    lobby: Lobby, server: Server, deadline: float, bell: Bell, unwanted: Callable[[], bool]
+) -> tuple[tuple[int, Any], ...]:
     """Where to connect to: (family, socket address) pairs.
+
+    Args:
+        lobby: has the clock.
+        server: as configured.
+        deadline: in seconds of the lobby's clock.
+        bell: the caller's.
+        unwanted: asked whenever the bell rings; True gives up.
 
     Raises:
         ConnectFailed: a name that has never been found is not found, or not before the deadline.
@@ -40,13 +56,30 @@ async def addresses_of(lobby: Lobby, server: Server, deadline: float) -> tuple[t
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         return ((family, (address.host, address.port)),)
     if not server.resolved:
-        with trio.move_on_after(max(0.0, deadline - lobby.clock())):
-            async with server.asking:  # one look-up for all: it holds a thread while nobody answers
-                if not server.resolved:
-                    server.resolved = await _look_up(server)
-            return server.resolved
-        raise ConnectFailed("timeout", f"{address.host}: no answer to the look-up of the name")
-    return server.resolved
+        with trio.move_on_after(max(0.0, deadline - lobby.clock())) as scope:
+            bell.elsewhere = lambda: scope.cancel() if unwanted() else None
+            try:
+                async with server.asking:  # one look-up for all: it holds a thread while nobody answers
+                    if not server.resolved:
+                        server.resolved = await _look_up(server)
+            finally:
+                bell.elsewhere = None
+        if not server.resolved:
+            raise ConnectFailed("timeout", f"{address.host}: no answer to the look-up of the name")
+    return _in_turn(server, lobby.clock())
+
+
+def _in_turn(server: Server, now: float) -> tuple[tuple[int, Any], ...]:
+    """The addresses of a name, from another one on each time; those that failed of late are the last."""
+    addresses = server.resolved
+    if len(addresses) < 2:
+        return addresses
+    server.turn = at = (server.turn + 1) % len(addresses)
+    addresses = addresses[at:] + addresses[:at]
+    if server.dead:
+        server.dead = {address: until for address, until in server.dead.items() if until > now}
+        addresses = tuple(sorted(addresses, key=server.dead.__contains__))
+    return addresses
 
 
 async def _look_up(server: Server) -> tuple[tuple[int, Any], ...]:

@@ -22,6 +22,7 @@ class Server:
         "address",
         "asking",
         "avoid_until",
+        "dead",
         "given",
         "group",
         "health",
@@ -32,6 +33,7 @@ class Server:
         "patience",
         "resolved",
         "taken",
+        "turn",
     )
 
     def __init__(self, address: Address, group: Any) -> None:
@@ -57,6 +59,10 @@ class Server:
         """Held while its name is looked up."""
         self.resolved: tuple[tuple[int, Any], ...] = ()
         """Its addresses, if it is set by name and was found."""
+        self.turn = -1
+        """Of these, the one that the last connection tried first."""
+        self.dead: dict[tuple[int, Any], float] = {}
+        """Those of several that could not be reached, and until when they come last."""
 
     @property
     def leased(self) -> int:

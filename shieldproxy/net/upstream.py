@@ -8,11 +8,12 @@ from typing import Any, Final
 
 from shieldproxy.net.bell import Bell
 from shieldproxy.net.lobby import Lobby
-from shieldproxy.net.names import ConnectFailed, addresses_of
+from shieldproxy.net.names import DEAD, OURS, ConnectFailed, addresses_of
 from shieldproxy.net.record import ERROR, HUP, OUT, Upstream
 from shieldproxy.net.server import AVOID, Server
 from shieldproxy.net.source import bind_source, family_of
 
+SHORT: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 BACKLOG_FULL: Final = 0.05
 """Seconds between two tries at a unix socket that has no room in its backlog."""
 
@@ -34,7 +35,7 @@ async def connect(
     """
     failure = ConnectFailed("unresolved", f"{server.name} has no address")
     try:
-        addresses = _from_source(server, await addresses_of(lobby, server, deadline))
+        addresses = _from_source(server, await addresses_of(lobby, server, deadline, bell, unwanted))
         for left, (family, address) in zip(range(len(addresses), 0, -1), addresses, strict=True):
             now = lobby.tick()
             until = now + (deadline - now) / left
@@ -44,9 +45,11 @@ async def connect(
                 failure = exc
                 if unwanted():
                     break
+                if len(addresses) > 1 and exc.reason not in OURS:
+                    server.dead[family, address] = lobby.now + DEAD
     except ConnectFailed as exc:
         failure = exc
-    if unwanted():
+    if unwanted() or failure.reason in OURS:
         raise failure
     server.avoid_until = lobby.tick() + AVOID
     raise failure
@@ -76,7 +79,7 @@ async def _connect_one(
     try:
         sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     except OSError as exc:
-        raise ConnectFailed("unreachable", exc.strerror or str(exc)) from exc
+        raise ConnectFailed(_reason(exc.errno), exc.strerror or str(exc)) from exc
     source = server.group.spec.source
     if family != socket.AF_UNIX:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -85,7 +88,8 @@ async def _connect_one(
                 bind_source(sock, source)
             except OSError as exc:
                 sock.close()
-                raise ConnectFailed("source", f"cannot connect from {source}: {exc.strerror}") from exc
+                reason = "shortage" if exc.errno in SHORT else "source"
+                raise ConnectFailed(reason, f"cannot connect from {source}: {exc.strerror}") from exc
     while (code := sock.connect_ex(address)) == errno.EAGAIN and lobby.tick() < deadline and not unwanted():
         await bell.wait(min(deadline, lobby.now + BACKLOG_FULL))  # a unix socket does not wait by itself
     if code not in (0, errno.EINPROGRESS):
@@ -114,7 +118,9 @@ async def _connect_one(
     return up
 
 
-def _reason(code: int) -> str:
+def _reason(code: int | None) -> str:
+    if code in SHORT or code == errno.EADDRNOTAVAIL:  # no descriptor, no memory, no port of ours
+        return "shortage"
     if code in (errno.ECONNREFUSED, errno.ENOENT):
         return "refused"
     return "timeout" if code in {errno.ETIMEDOUT, errno.EAGAIN} else "unreachable"

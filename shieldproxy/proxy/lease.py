@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from shieldproxy.core.health import FAILURES
 from shieldproxy.core.retry import may_retry
-from shieldproxy.net.names import ConnectFailed
+from shieldproxy.net.names import OURS, ConnectFailed
 from shieldproxy.net.record import FIN, GONE, OUT, Upstream
 from shieldproxy.net.server import Grant, Server
 from shieldproxy.net.upstream import connect
@@ -17,6 +17,8 @@ from shieldproxy.proxy.house import House
 from shieldproxy.proxy.manners import dressed
 from shieldproxy.proxy.state import Ended, Exchange
 
+STATUS: Final = {"timeout": 504, "shortage": 503}
+"""Of a connection that could not be made, by reason; 502 else."""
 ONCE_MORE: Final = 0.05
 """Seconds after which an only server that has refused a connection is asked a second time."""
 
@@ -81,7 +83,9 @@ async def _connect(house: House, ex: Exchange, place: Server) -> Upstream:
         except ConnectFailed as exc:
             if _is_gone(ex):
                 raise Ended("client", "connect", why_gone(ex), 499) from exc
-            group.failed(place, f"connect-{exc.reason}: {exc.detail}")
+            ours = exc.reason in OURS
+            if not ours:
+                group.failed(place, f"connect-{exc.reason}: {exc.detail}")
             tried.append(place)
             other = group.place(ex, shun=tried)
             if other is not None:
@@ -93,9 +97,10 @@ async def _connect(house: House, ex: Exchange, place: Server) -> Upstream:
             else:
                 ex.place = None
                 group.free(place)
-                status = 504 if exc.reason == "timeout" else 502
+                status = STATUS.get(exc.reason, 502)
                 house.journal.warn(f"upstream {group.name}: {exc.detail}")
-                raise Ended("upstream", "connect", f"connect-{exc.reason}", status) from exc
+                by = "proxy" if ours else "upstream"
+                raise Ended(by, "connect", f"connect-{exc.reason}", status) from exc
         else:
             up.uses = 1
             return up

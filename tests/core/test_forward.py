@@ -266,6 +266,7 @@ def parsed(data: bytes, method: bytes = b"GET") -> tuple[h11.Response, bytes]:
         (404, "no-route", b"destination_not_found"),
         (502, "status-line", b"http_protocol_error"),
         (502, "connect-refused", b"connection_refused"),
+        (503, "connect-shortage", b"proxy_internal_error"),
         (503, "queue-timeout", b"connection_limit_reached"),
         (504, "connect-timeout", b"connection_timeout"),
         (504, "response-timeout", b"http_response_timeout"),

@@ -1,5 +1,6 @@
 """The address that connections come from: bound without a port, checked, and told from a server's fault."""
 
+import errno
 import socket
 from dataclasses import replace
 from typing import Any
@@ -59,10 +60,42 @@ def test_no_address_of_its_family() -> None:
     assert _from_source(server(source="::1"), ()) == ()
 
 
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+async def test_a_shortage_of_ours_is_no_fault_of_the_server(
+    code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = server(servers=(Address.parse("127.0.0.1:1"),))
+    lobby = place.group._lobby
+
+    def refuse(*_args: Any) -> Any:
+        raise OSError(code, "as the test wants it")
+
+    monkeypatch.setattr("shieldproxy.net.upstream.socket.socket", refuse)
+    with pytest.raises(ConnectFailed, match="as the test wants it") as raised:
+        await connect(lobby, Bell(lobby), place, 5.0, lambda: False)
+    assert raised.value.reason == "shortage"
+    assert place.avoid_until < 0
+
+
+async def test_no_port_left_is_one_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = server(servers=(Address.parse("127.0.0.1:1"),))
+    lobby = place.group._lobby
+
+    class Exhausted(socket.socket):
+        def connect_ex(self, _address: Any) -> int:
+            return errno.EADDRNOTAVAIL
+
+    monkeypatch.setattr("shieldproxy.net.upstream.socket.socket", Exhausted)
+    with pytest.raises(ConnectFailed) as raised:
+        await connect(lobby, Bell(lobby), place, 5.0, lambda: False)
+    assert raised.value.reason == "shortage"
+
+
 async def test_a_source_that_has_gone() -> None:
     place = server(servers=(Address.parse("127.0.0.1:1"),), source=NOBODY)
     lobby = place.group._lobby
     with pytest.raises(ConnectFailed) as raised:
         await connect(lobby, Bell(lobby), place, 5.0, lambda: False)
     assert raised.value.reason == "source"
+    assert place.avoid_until < 0
     assert raised.value.detail.startswith(f"cannot connect from {NOBODY}: ")

@@ -45,7 +45,7 @@ def texts(node: ast.expr) -> Iterator[str]:
 def reasons() -> set[str]:
     """Every literal reason in the sources; those that are put together are listed here."""
     found = {"connect-refused", "connect-timeout", "connect-unreachable", "connect-unresolved"}
-    found |= {"connect-source", "body-idle", "body-rate", "body-total"}
+    found |= {"connect-source", "connect-shortage", "body-idle", "body-rate", "body-total"}
     found |= {"upstream-closed", "upstream-reset", "internal-error"}
     for source in SOURCES:
         for node in ast.walk(ast.parse(source.read_text())):
