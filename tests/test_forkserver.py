@@ -91,6 +91,45 @@ def test_signals(tmp_path: Path) -> None:
     assert other.wait(10) == -signal.SIGKILL
 
 
+def test_it_ends_with_whoever_started_it(tmp_path: Path) -> None:
+    """A test run that is killed leaves no product behind."""
+    code = (
+        "import sys, time; from pathlib import Path; from tests.test_forkserver import begin;"
+        "print(begin(Path(sys.argv[1]), 'wait')[0].pid, flush=True); time.sleep(60)"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(words, cwd=forkserver.ROOT, stdout=subprocess.PIPE, text=True) as asker:
+        assert asker.stdout is not None
+        pid = int(asker.stdout.readline())
+        asker.kill()
+    assert eventually(lambda: not Path(f"/proc/{pid}").exists(), 10)
+
+
+def test_random_numbers_are_its_own(tmp_path: Path) -> None:
+    """Those of trio too, by which it shuffles tasks."""
+    (tmp_path / "rolls.py").write_text(
+        "import random, trio._core._run as r; print(random.random(), r._r.random())"
+    )
+    told = []
+    for name in ("a", "b"):
+        env = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        with (tmp_path / name).open("wb") as output:
+            process = start([sys.executable, "-m", "rolls"], output, output, tmp_path, env)
+        assert isinstance(process, Forked)
+        assert process.wait(10) == 0
+        told.append((tmp_path / name).read_text().split())
+    assert len({number for numbers in told for number in numbers}) == 4, told
+
+
+def test_apart_is_a_process_of_its_own(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "shieldproxy", "--version"]
+    with (tmp_path / "out").open("wb") as output:
+        env = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        process = start(command, output, output, tmp_path, env, apart=True)
+    assert isinstance(process, subprocess.Popen)
+    assert process.wait(10) == 0
+
+
 def test_many_at_a_time(tmp_path: Path) -> None:
     processes = [begin(tmp_path, "exit", str(code))[0] for code in range(8)]
     assert [process.wait(10) for process in processes] == list(range(8))

@@ -85,12 +85,14 @@ class Bench:
         self.upstreams.append(server)
         return server
 
-    def proxy(self, upstream: Upstream | str | dict[str, Any], **tables: Any) -> Proxy:
+    def proxy(
+        self, upstream: Upstream | str | dict[str, Any], *, apart: bool = False, **tables: Any
+    ) -> Proxy:
         """Start the product before an upstream; tables are laid over the default configuration."""
         where = upstream.address if isinstance(upstream, Upstream) else upstream
         directory = self.directory / f"proxy{len(self.proxies)}"
         directory.mkdir()
-        proxy = Proxy(settings(directory, where, self.express, **tables), directory)
+        proxy = Proxy(settings(directory, where, self.express, **tables), directory, apart=apart)
         self.proxies.append(proxy)
         return proxy
 

@@ -81,7 +81,8 @@ class Place:
         tables: dict[str, Any] = {"log": DEBUG, "timeouts": {**PATIENT, **timeouts}}
         if line:
             tables["server"] = {"listen": [run(lambda: free_address(SERVER))]}
-        self.proxy: Proxy = run(lambda: bench.proxy(behind, **tables))
+        # its size is looked at: a forked one writes to pages that it shared, and grows by that
+        self.proxy: Proxy = run(lambda: bench.proxy(behind, apart=True, **tables))
         self.port = int(self.proxy.address.rpartition(":")[2])
         self.diagnosis: Diagnosis = run(Diagnosis)
         stack.callback(self.diagnosis.close)

@@ -11,6 +11,7 @@ from tests.kit.answers import last as then_fin
 from tests.kit.client import Client, request
 from tests.kit.endings import DEBUG, QUICK, ends, outcome, page, receipt, said, whole
 from tests.kit.scene import stage
+from tests.kit.sockets import eventually
 from tests.kit.watch import Watch
 from tests.kit.wire import TruncatedError
 
@@ -186,6 +187,11 @@ class TestWhereReceiptsGo:
         """Over a mixture of endings."""
         scene = stage(bench)
         ports = []
+
+        def over(client: Client, count: int) -> bool:
+            """Whether so many exchanges have ended for the proxy too: it sends before it ends one."""
+            return eventually(lambda: len(scene.proxy.lines("exchange", client.port)) == count)
+
         for number in range(40):
             with Client(scene.proxy.address) as client:
                 ports.append((client.port, number % 4))
@@ -194,9 +200,11 @@ class TestWhereReceiptsGo:
                 if number % 4 >= 2:
                     client.send(request())
                     assert whole(client) is not None
+                    assert over(client, 1)
                 if number % 4 == 3:
                     client.send(request("/second"))
                     assert whole(client) is not None
+                    assert over(client, 2)
                     client.reset()
         for port, kind in ports:
             assert len(ends(scene.proxy, port, "connection", 1)) == 1

@@ -11,6 +11,7 @@ import atexit
 import gc
 import json
 import os
+import random
 import runpy
 import select
 import signal
@@ -113,7 +114,6 @@ class _Server:
                 cwd=ROOT,
                 pass_fds=[theirs.fileno()],
             )
-        self.namespace = _namespace()
         atexit.register(self.stop)
 
     def start(
@@ -145,8 +145,18 @@ def _namespace() -> str:
     return str(Path("/proc/thread-self/ns/net").readlink())
 
 
+HOME: Final = _namespace()
+"""The network namespace in which this process began; a test may start the product in another."""
+
+
 def start(
-    command: Sequence[str], output: BinaryIO, errors: BinaryIO, cwd: Path, env: Mapping[str, str]
+    command: Sequence[str],
+    output: BinaryIO,
+    errors: BinaryIO,
+    cwd: Path,
+    env: Mapping[str, str],
+    *,
+    apart: bool = False,
 ) -> Process:
     """Start a command, forked where that is the same.
 
@@ -156,18 +166,25 @@ def start(
         errors: where its standard error goes.
         cwd: its working directory.
         env: its whole environment.
+        apart: not forked in any case.
     """
+    if not apart and (server := _forks(command, env)):
+        return server.start(command[2:], output, errors, cwd, env)
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, cwd=cwd, env=dict(env)
+    )
+
+
+def _forks(command: Sequence[str], env: Mapping[str, str]) -> _Server | None:
+    """The helper, where what it forks is the same; it is started in this process's own namespace alone."""
+    if _namespace() != HOME or list(command[:2]) != [sys.executable, "-m"]:
+        return None
     if not _servers or _servers[0].owner != os.getpid():
         _servers[:] = [_Server()]
     server = _servers[0]
     python = {key: value for key, value in env.items() if key.startswith("PYTHON")}
     ours = {key: value for key, value in os.environ.items() if key.startswith("PYTHON")}
-    same = python == {**ours, "PYTHONUNBUFFERED": "1"} and server.namespace == _namespace()
-    if same and list(command[:2]) == [sys.executable, "-m"]:
-        return server.start(command[2:], output, errors, cwd, env)
-    return subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, cwd=cwd, env=dict(env)
-    )
+    return server if python == {**ours, "PYTHONUNBUFFERED": "1"} else None
 
 
 # the helper
@@ -190,6 +207,8 @@ def serve(asked: socket.socket) -> None:
                 continue
             data, fds, _, _ = socket.recv_fds(asked, _REQUEST, _FDS)
             if not data:
+                for pid, _ in children.values():
+                    os.kill(pid, signal.SIGKILL)  # a test run that was killed leaves none behind
                 os._exit(0)
             pid = os.fork()
             if pid == 0:
@@ -222,6 +241,10 @@ def become(request: Mapping[str, object], output: int, errors: int, folder: int,
     os.environ.clear()
     os.environ.update(env)
     sys.argv, sys.path[0] = words, str(Path.cwd())
+    for module in list(sys.modules.values()):
+        for value in list(vars(module).values()):
+            if type(value) is random.Random:
+                value.seed()  # trio has one of its own; forking seeds that of ``random`` alone
 
 
 def main() -> NoReturn:

@@ -132,10 +132,18 @@ def ports(addresses: Iterable[str]) -> list[int]:
 
 
 class Proxy:
-    """One running product. ``address`` is the first listening address, ``addresses`` all of them."""
+    """One running product. ``address`` is the first listening address, ``addresses`` all of them.
+
+    It is forked (`tests.kit.forkserver`) unless it is to stand ``apart``: for tests that look at its memory.
+    """
 
     def __init__(
-        self, config: Mapping[str, Any], directory: Path, *, environment: Mapping[str, str] | None = None
+        self,
+        config: Mapping[str, Any],
+        directory: Path,
+        *,
+        apart: bool = False,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.config = config
         self.directory = directory
@@ -153,6 +161,7 @@ class Proxy:
                 errors,
                 ROOT,
                 {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
+                apart=apart,
             )
         self.pid = self.process.pid
         self._guarded = WATCHMAN.guard(self.pid, ports(self.addresses), ports(servers_of(config)))
@@ -259,7 +268,7 @@ class Proxy:
     def half_dead(self) -> list[Row]:
         """Its sockets in CLOSE_WAIT: the peer has ended and it has not noticed."""
         own = held_by(self.pid)
-        return [row for row in table(self.pid) if row.state == CLOSE_WAIT and row.inode in own]
+        return [row for row in table(self.pid, states=[CLOSE_WAIT]) if row.inode in own]
 
     def finish(self) -> None:
         """No CLOSE_WAIT, now or ever; TERM, exit status 0, nothing in stderr that looks like a crash."""

@@ -106,7 +106,5 @@ def no_close_wait(proxies: list[Proxy], servers: list[Upstream], timeout: float 
 
 
 def _close_waits(pid: int, own: list[int], behind: list[int]) -> list[Row]:
-    rows = table(pid)
-    return [
-        row for row in rows if row.state == CLOSE_WAIT and (row.local[1] in own or row.remote[1] in behind)
-    ]
+    rows = table(pid, states=[CLOSE_WAIT])
+    return [row for row in rows if row.local[1] in own or row.remote[1] in behind]
