@@ -38,6 +38,9 @@ async def serve(house: House, ex: Exchange) -> None:
         else:
             finish(house, ex, ending)
     except Ended as exc:
+        if ex.rec.exchange is not ex:  # cut off meanwhile, and in the books
+            _let_go(ex)
+            return
         if exc.by == "client":
             leave_upstream(house, ex, exc, ex.to_up)
         _let_go(ex)

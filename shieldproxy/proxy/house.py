@@ -21,7 +21,7 @@ from shieldproxy.net.linger import Closer
 from shieldproxy.net.lobby import Lobby
 from shieldproxy.net.pipe import Pipe
 from shieldproxy.net.pool import Group
-from shieldproxy.net.record import Downstream, Record, Upstream
+from shieldproxy.net.record import ERROR, Downstream, Record, Upstream
 from shieldproxy.net.several import group_of
 from shieldproxy.net.spool import Store
 from shieldproxy.net.tcpinfo import unsent_or_unacked
@@ -192,8 +192,13 @@ class House:
             ex.shut()
             rec.stage = ""
             self.conclude(ex, "refused" if told else "aborted", "proxy", phase, reason)
+            if ex.lane == "express" and ex.place is not None:
+                ex.group.free(ex.place)
         if rec.state not in FINAL:
             self.closer.leave(rec, event, "proxy", phase, reason)
+        if ex is not None and ex.bell is not None:
+            rec.latch |= ERROR
+            ex.bell.ring()  # its task gives back what it was granted
 
     def snapshot(self) -> dict[str, Any]:
         """The counters, as plain values."""
