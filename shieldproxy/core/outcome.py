@@ -5,7 +5,12 @@ Every exchange has one `Outcome` and every connection one `Receipt`; both name w
 They are filled by position on the hot path: keep the order of the fields and that of the calls together.
 """
 
+from typing import Final
+
 import msgspec
+
+ZERO: Final = 0.0
+"""The default of times: msgspec leaves out what is this very object."""
 
 
 class Outcome(msgspec.Struct, omit_defaults=True, gc=False):
@@ -31,15 +36,17 @@ class Outcome(msgspec.Struct, omit_defaults=True, gc=False):
     server: str = ""
     bytes_in: int = msgspec.field(default=0, name="in")
     bytes_out: int = msgspec.field(default=0, name="out")
-    seconds: float = 0.0
-    queued: float = 0.0
+    seconds: float = ZERO
+    queued: float = ZERO
     """Of these, in the line for the upstream."""
-    upstream_seconds: float = 0.0
+    upstream_seconds: float = ZERO
     """From the place at the server until the last byte of its response had come."""
     lane: str = ""
     retries: int = 0
     rules: tuple[str, ...] = ()
     id: str = ""
+    detail: str = ""
+    """What an answer of ours says beside its reason."""
     referer: str = ""
 
 
@@ -62,8 +69,8 @@ class Receipt(msgspec.Struct, omit_defaults=True, gc=False):
     bytes_out: int = msgspec.field(default=0, name="out")
     acknowledged: bool | None = None
     client_fin: bool | None = None
-    seconds: float = 0.0
-    linger_seconds: float = 0.0
+    seconds: float = ZERO
+    linger_seconds: float = ZERO
     lingered_bytes: int = 0
     undelivered: int = 0
     """Bytes that the client's kernel had not acknowledged when we let go."""

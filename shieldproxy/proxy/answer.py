@@ -118,6 +118,7 @@ def refusal(
     head = ex.head
     old = ex.policy.response_version is not None
     ex.status = status
+    ex.detail = detail
     out = forward.own_response(
         status,
         reason,

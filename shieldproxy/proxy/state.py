@@ -52,6 +52,7 @@ class Exchange:
         "bytes_out",
         "client",
         "continued",
+        "detail",
         "discarded",
         "ending",
         "framing",
@@ -144,6 +145,8 @@ class Exchange:
         self.times: Times | None = None
         """None: it had its place at once, from `asked` until now."""
         self.id = ""
+        self.detail = ""
+        """What our answer says beside its reason."""
         # the rest is the task's, set by `promoted`
         self.bell: Bell | None = None
         self.grant: Callable[[Any, Any], None]

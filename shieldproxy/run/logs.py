@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 import trio
 
-from shieldproxy.core.outcome import Outcome, Receipt
+from shieldproxy.core.outcome import ZERO, Outcome, Receipt
 from shieldproxy.net.record import ERROR, FIN, Downstream
 from shieldproxy.proxy.state import NO_HEAD, Exchange
 from shieldproxy.run.sink import Sink
@@ -80,9 +80,12 @@ class Journal:
         """Write how an exchange ended."""
         if not self.access.on:
             return
+        sink = self.access
         if not self._json:
             self.access.write(self._combined(ex))
-            return
+            sink = self.error
+            if outcome == "served" or self._level > LEVELS["info"] or not sink.on:
+                return  # why anything else ended so has no place in that format
         rec, head, server, verdict = ex.rec, ex.head, ex.server, ex.verdict
         if now != self._moment:  # one look at the wall clock serves all lines of a turn
             self._moment = now
@@ -100,15 +103,15 @@ class Journal:
             length = head.length
             bytes_in = head.size + (length if length >= 0 and ex.whole else ex.body_in)
         queued, leased = ex.waits(now)
-        self.access.record(
+        sink.record(
             Outcome(
                 "exchange", self._moment_stamp, ex.client, rec.port, rec.door.listen, method, target,
                 host, version, agent, ex.status, outcome, by, phase, reason,
                 ex.route.upstream,
                 server.name if server is not None else "",
-                bytes_in, ex.bytes_out, int((now - ex.started) * 1e6) / 1e6,
-                int(queued * 1e6) / 1e6, int(leased * 1e6) / 1e6, ex.lane, ex.retries,
-                verdict.rules if verdict is not None else (), ex.id,
+                bytes_in, ex.bytes_out, _micros(now - ex.started),
+                _micros(queued) if queued else ZERO, _micros(leased), ex.lane, ex.retries,
+                verdict.rules if verdict is not None else (), ex.id, ex.detail,
             )
         )  # fmt: skip
 
@@ -140,7 +143,7 @@ class Journal:
             rec.served, rec.got, rec.sent, acknowledged,
             ending == "fin" or rec.latch & (FIN | ERROR) == FIN,
             round(now - rec.born, 6),
-            round(now - linger.started, 6) if linger is not None else 0.0,
+            round(now - linger.started, 6) or ZERO if linger is not None else ZERO,
             linger.drained if linger is not None else 0,
             undelivered, rec.refused_body,
         )  # fmt: skip
@@ -193,6 +196,11 @@ class Journal:
             await self.access.flush()
         with trio.move_on_after(LAST_WORDS, shield=True):
             await self.error.flush()
+
+
+def _micros(seconds: float) -> float:
+    """Cut to microseconds; less than one is left out."""
+    return int(seconds * 1e6) / 1e6 or ZERO
 
 
 def _safe(value: bytes) -> str:

@@ -18,6 +18,7 @@ from tests.e2e.conftest import Bench, Connect
 from tests.kit.answers import last
 from tests.kit.client import open_socket, request
 from tests.kit.proxy import ROOT, free_address, free_port, settings, toml
+from tests.kit.sockets import eventually
 
 SHIELDPROXY = [sys.executable, "-m", "shieldproxy"]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -237,6 +238,19 @@ def test_the_combined_format(bench: Bench, connect: Connect) -> None:
     line = proxy.access.read_text()
     assert line.startswith("127.0.0.1 - - [")
     assert '"GET /combined?a=b HTTP/1.1" 200 5 "http://a/" "odd ' in line
+
+
+def test_why_a_kept_connection_was_refused_shows_beside_the_combined_format(
+    bench: Bench, connect: Connect
+) -> None:
+    server = bench.upstream()
+    proxy = bench.proxy(server, log={"format": "combined"})
+    client = connect(proxy)
+    assert client.ask(b"TRACE /t HTTP/1.1\r\nHost: a.example\r\n\r\n", "GET").status == 405
+    assert connect(proxy).ask(request("/fine")).status == 200
+    assert eventually(lambda: '"reason":"method"' in proxy.stderr())
+    told = [json.loads(line) for line in proxy.stderr().splitlines() if '"kind":"exchange"' in line]
+    assert [(line["outcome"], line["status"]) for line in told] == [("refused", 405)]
 
 
 def test_no_access_log(bench: Bench, connect: Connect) -> None:

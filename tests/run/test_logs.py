@@ -273,6 +273,7 @@ def test_the_calls_by_position_fit_the_fields(kind: type[msgspec.Struct]) -> Non
     """Filled by position on the hot path: the first three, and every name as the log has it."""
     line: dict[str, Any] = json.loads(msgspec.json.encode(kind("exchange", "now", "127.0.0.1")))
     assert line == {"kind": "exchange", "time": "now", "client": "127.0.0.1"}, "empty values are left out"
+    assert b"seconds" not in msgspec.json.encode(kind("", "", "", seconds=logs._micros(1e-7)))
     names = [field.encode_name for field in msgspec.structs.fields(kind)]
     assert names[:5] == ["kind", "time", "client", "port", "listen"]
     assert {"in", "out", "seconds"} <= set(names)
