@@ -103,7 +103,7 @@ class RouteTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     request_id: (
         Annotated[
             FieldName,
-            Meta(description="A field that carries an id of the exchange, to the server and to the client."),
+            Meta(description="A field with an id of the exchange, to both sides, in our own answers too."),
         ]
         | None
     ) = None

@@ -61,23 +61,23 @@ def own_response(
     head_only: bool = False,
     minor10: bool = False,
     retry_after: int | None = None,
-    allow: bytes | None = None,
+    request_id: tuple[bytes, bytes] | None = None,
 ) -> bytes:
     """Write a whole response of ours.
 
     ``connection``: the value of Connection, empty for none. ``date``: as RFC 9110 section 5.6.7 has it.
-    ``head_only``: the answer to HEAD. ``retry_after``: seconds. ``allow``: a 405 without one gets ALLOW, as
-    it must have one (RFC 9110 section 15.5.6).
+    ``head_only``: the answer to HEAD. ``retry_after``: seconds. ``request_id``: the field that carries it,
+    and its value. A 405 has ALLOW, as it must have one (RFC 9110 section 15.5.6).
     """
     error = _ERRORS.get(reason) or _ERRORS_BY_STATUS.get(status, "http_request_error")
     phrase = phrase_of(status)
     said = f"{reason}: {detail}" if detail else reason
     body = f"{status} {phrase}\n{said}\n".encode("ascii", "replace")
-    if allow is None and status == 405:
-        allow = ALLOW
-    extra = b"" if allow is None else b"Allow: %b\r\n" % allow
+    extra = b"Allow: %b\r\n" % ALLOW if status == 405 else b""
     if retry_after is not None:
         extra += b"Retry-After: %d\r\n" % retry_after
+    if request_id is not None:
+        extra += b"%b: %b\r\n" % request_id
     if connection:
         extra += b"Connection: %b\r\n" % connection
     head = (

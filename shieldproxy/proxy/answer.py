@@ -128,6 +128,7 @@ def refusal(
         head_only=head.method == b"HEAD",
         minor10=old,
         retry_after=retry_after,
+        request_id=(ex.route.request_id, ex.id.encode()) if ex.id and ex.route.request_id else None,
     )
     ex.head_out += out.index(b"\r\n\r\n") + 4
     return out

@@ -78,11 +78,13 @@ class Desk:
         ex.policy = rec.policy = policy = verdict.policy
         fault = judge_request(head, policy)
         if fault is not None:
+            self._place(ex, head)
             ex.keep = fault.reason == "body-long" and not ex.whole
             self.refuse(ex, fault.status, "policy", fault.reason, fault.detail)
             return False
         ex.keep = True  # from here on a refusal need not end the connection
         if policy.deny is not None:
+            self._place(ex, head)
             self.refuse(ex, policy.deny, "policy", "denied")
             return False
         if head.max_forwards == 0:
@@ -96,6 +98,14 @@ class Desk:
         ex.route = route
         ex.group = house.groups[route.upstream]
         return not route.rare or self._prepare(ex, head)
+
+    def _place(self, ex: Exchange, head: RequestHead) -> None:
+        """Find the route of a request that is about to be refused: for its id and for the log."""
+        route = self._house.route_of(ex.rec, head)
+        if route is not None:
+            ex.route = route
+            if route.request_id is not None:
+                ex.id = new_id()
 
     def _prepare(self, ex: Exchange, head: RequestHead) -> bool:
         """Give a request its id and make it plain, as its route wants it, or refuse it."""

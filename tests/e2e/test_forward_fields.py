@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.conftest import Bench, Connect, Wire, wire_over
-from tests.kit.answers import reply
+from tests.kit.answers import broken, reply
 from tests.kit.client import request
 from tests.kit.proxy import Proxy
 from tests.kit.upstream import Upstream
@@ -242,6 +242,21 @@ def test_another_route_is_not_edited(edge: Wire) -> None:
     assert edge.upstream.one().get("cookie") == b"a"
     assert "x-from" not in edge.upstream.requests[0]
     assert "x-frame-options" not in got
+
+
+def test_answers_of_ours_have_the_request_s_id_too(bench: Bench, connect: Connect) -> None:
+    """It is these that people report: what failed at the server, and what did not get there."""
+    upstream = bench.upstream()
+    upstream.then(broken())
+    rule = {"name": "no", "why": "-", "path": "/no", "deny": 403}
+    proxy = bench.proxy(upstream, route=EDITS, limits={"body": "1KiB"}, rule=[rule])
+    asked = (request("/gone", method="POST", body=b"x"), request("/long", method="POST", body=bytes(2000)))
+    for status, asking in zip((502, 413, 403), (*asked, request("/no")), strict=True):
+        client = connect(proxy)
+        got = client.ask(asking, "GET")
+        (line,) = proxy.log_lines(1, port=client.port)
+        assert (got.status, got.get("x-request-id")) == (status, line["id"].encode())
+        assert line["upstream"] == "legacy"
 
 
 def test_request_ids(edge: Wire) -> None:
