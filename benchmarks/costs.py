@@ -78,7 +78,7 @@ class Workshop:
         loaded = config.load(str(file)).config
         assert loaded is not None
         made = plan(loaded)
-        self.lobby = Lobby(time.monotonic, _broken, 1024)
+        self.lobby = Lobby(time.monotonic, _broken)
         self.sink = Sink(str(folder / "costs.log"))
         self.journal = Journal(self.sink, Sink("none"), "json", "info")
         closer = Closer(self.lobby, lambda *_: None, lambda _: False)
@@ -215,7 +215,7 @@ def lobby_turns(rounds: int) -> list[tuple[str, float]]:
     """Microseconds an event of the lobby, alone and in company, without what the event is about."""
     found = []
     for count in (1, 64):
-        lobby = Lobby(time.monotonic, _broken, 1024)
+        lobby = Lobby(time.monotonic, _broken)
         pairs = [socket.socketpair() for _ in range(count)]
         for ours, _ in pairs:
             ours.setblocking(False)

@@ -46,12 +46,9 @@ class Lobby:
         clock: seconds, never backwards; trio's own in service.
         fault: called with a record (None: nobody's) and the exception that its function raised; it closes the
             record, and raises nothing.
-        limit: the highest number of descriptors of this process.
     """
 
-    def __init__(
-        self, clock: Callable[[], float], fault: Callable[[Any, Exception], None], limit: int
-    ) -> None:
+    def __init__(self, clock: Callable[[], float], fault: Callable[[Any, Exception], None]) -> None:
         self.clock = clock
         self.now = clock()
         self.deadlines = Deadlines()
@@ -65,10 +62,11 @@ class Lobby:
         """The events of the turn, those included whose records have been called."""
         self._told: tuple[list[tuple[int, int]], dict[int, int]] = ([], {})
         self._fault = fault
-        self._records: list[Record | None] = [None] * limit
         self._doomed: list[tuple[socket.socket, Callable[[socket.socket], None] | None]] = []
         self._in_batch = False
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._records: list[Record | None] = [None] * (self._bell + 1)
+        """By descriptor; as long as the highest one so far."""
         self._rung = False
         self.epoll.register(self._bell, IN | select.EPOLLET)
         self._alarm: trio.CancelScope | None = None

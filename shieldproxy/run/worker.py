@@ -99,8 +99,6 @@ class Room(NamedTuple):
     """Clients and spools' files together."""
     files: int
     """Of these: spools' files, at most."""
-    descriptors: int
-    """What all of it comes to."""
 
 
 def _room(plan: Plan, journal: Journal) -> Room:
@@ -123,8 +121,7 @@ def _room(plan: Plan, journal: Journal) -> Room:
             f"{room} are used; raise RLIMIT_NOFILE for more",
         )
     most = min(plan.max_connections, room)
-    files = min(hard // FILES, MOST_FILES)
-    return Room(most, reserve, room, files, min(hard, most + files + upstreams + OWN_DESCRIPTORS + reserve))
+    return Room(most, reserve, room, min(hard // FILES, MOST_FILES))
 
 
 def _left(house: House) -> str:
@@ -152,7 +149,7 @@ class Worker:
     async def serve(self, ready: Ready | None) -> None:
         """Serve until a drain is over."""
         plan, journal, room = self._plan, self._journal, self._room
-        self.lobby = lobby = Lobby(trio.current_time, self._fault, room.descriptors)
+        self.lobby = lobby = Lobby(trio.current_time, self._fault)
         closer = Closer(lobby, self._receipt, self._close_blocking)
         store = Store(lobby, plan.buffers, journal.warn, room.files)
         self.house = house = House(plan, lobby, journal, closer, store)

@@ -72,7 +72,7 @@ class Rig:
         self.has_room = True
         self.peers: list[socket.socket] = []
         self.new: list[Downstream] = []
-        self.lobby = lobby = self.lobby_class(self.clock, self._on_fault, 64)
+        self.lobby = lobby = self.lobby_class(self.clock, self._on_fault)
         self.closer = Closer(lobby, self._on_receipt, self._close_blocking)
         self.clients = Clients(lobby, self.closer, lambda _: self.policy, self.on_head, self._on_refused)
         self.listener = Listener(lobby, bind(ANY_PORT), "127.0.0.1:0", self._welcome, self.warnings.append)

@@ -54,7 +54,7 @@ class Workshop:
     def __init__(self, directory: Path | str, **buffers: Any) -> None:
         self.faults: list[Exception] = []
         self.clock = Clock()
-        self.lobby = Lobby(self.clock, lambda _, exc: self.faults.append(exc), 64)
+        self.lobby = Lobby(self.clock, lambda _, exc: self.faults.append(exc))
         self.warnings: list[str] = []
         made = Buffers(directory=str(directory), **buffers)
         self.store = Store(self.lobby, made, self.warnings.append)

@@ -13,7 +13,7 @@ from shieldproxy.net.lobby import Lobby
 
 @pytest.fixture
 async def lobby(nursery: trio.Nursery) -> AsyncIterator[Lobby]:
-    made = Lobby(trio.current_time, lambda _, exc: pytest.fail(str(exc)), 64)
+    made = Lobby(trio.current_time, lambda _, exc: pytest.fail(str(exc)))
     nursery.start_soon(made.keep_time)
     yield made
     assert len(made.deadlines) == 0 or all(

@@ -175,7 +175,7 @@ async def test_the_lobby_wakes_for_the_first_deadline(autojump_clock: MockClock)
         def on_due(self, _: object) -> None:
             fired.append((self.name, trio.current_time() - began))
 
-    lobby = Lobby(trio.current_time, lambda _, exc: pytest.fail(str(exc)), 64)
+    lobby = Lobby(trio.current_time, lambda _, exc: pytest.fail(str(exc)))
     began = trio.current_time()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(lobby.keep_time)
@@ -198,7 +198,7 @@ async def test_the_lobby_wakes_for_the_first_deadline(autojump_clock: MockClock)
 def test_a_deadline_that_an_earlier_one_moved_does_not_fire() -> None:
     """Both are due in one look, and the first to be called gives the other more time."""
     now = 0.0
-    lobby = Lobby(lambda: now, lambda _, exc: pytest.fail(str(exc)), 64)
+    lobby = Lobby(lambda: now, lambda _, exc: pytest.fail(str(exc)))
     fired: list[Held] = []
 
     class Generous(Held):

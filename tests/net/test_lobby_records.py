@@ -1,5 +1,7 @@
 """Rules 3 and 4 of the lobby, descriptors and defects: each is shown, and what happens without it."""
 
+import fcntl
+import os
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +9,7 @@ from typing import Any
 import pytest
 
 from shieldproxy.net.lobby import Lobby
-from shieldproxy.net.record import FIN, Record
+from shieldproxy.net.record import FIN, IN, Record
 from tests.net.rig import SECONDS, Clock, Rig, readable, rig
 
 # rule 3: descriptors come and go between batches
@@ -74,6 +76,28 @@ def test_accept_waits_for_the_end_of_the_batch(house: Rig) -> None:
     assert len(house.new) == 1
 
 
+def test_the_table_is_as_long_as_the_highest_descriptor(house: Rig) -> None:
+    """And not as long as the limit, which may be a thousand million."""
+    table = house.lobby._records
+    assert len(table) < 300
+    with socket.socket() as low:
+        high = fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, 300)
+    told: list[int] = []
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with theirs:
+        os.dup2(ours.fileno(), high)
+        ours.close()
+        record = Record(socket.socket(fileno=high), lambda _, events: told.append(events), lambda _: None)
+        house.lobby.add(record)
+        assert len(table) == high + 1
+        house.lobby.turn()
+        theirs.send(b"x")
+        house.until(lambda: len(told) == 2)
+        assert told[1] & IN
+        house.lobby.close(record)
+
+
 def test_a_closed_record_ignores_events(house: Rig) -> None:
     seen: list[int] = []
     peer, record = house.pair(lambda _, events: seen.append(events))
@@ -100,7 +124,7 @@ def test_a_defect_in_one_record_does_not_lose_the_batch(guarded: bool) -> None:
         raise exc
 
     faults: list[tuple[Any, Exception]] = []
-    lobby = Lobby(Clock(), (lambda record, exc: faults.append((record, exc))) if guarded else outside, 64)
+    lobby = Lobby(Clock(), (lambda record, exc: faults.append((record, exc))) if guarded else outside)
     told: set[Record] = set()
     broken: list[Record] = []
 

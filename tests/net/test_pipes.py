@@ -33,7 +33,7 @@ class Lending:
     def __init__(self) -> None:
         self.clock = Clock()
         self.faults: list[Exception] = []
-        self.lobby = Lobby(self.clock, lambda _, exc: self.faults.append(exc), 64)
+        self.lobby = Lobby(self.clock, lambda _, exc: self.faults.append(exc))
         self.pipes = Pipes(self.lobby)
         self.lobby.tick()
 

@@ -24,7 +24,7 @@ UNIX = (socket.AF_UNIX, "/run/legacy")
 
 
 def server(**keys: Any) -> Any:
-    return Group(replace(SPEC, **keys), Lobby(lambda: 0.0, lambda _record, _exc: None, 8)).servers[0]
+    return Group(replace(SPEC, **keys), Lobby(lambda: 0.0, lambda _record, _exc: None)).servers[0]
 
 
 def test_no_port_is_taken_before_it_is_known_where_to() -> None:

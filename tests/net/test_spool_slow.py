@@ -137,7 +137,7 @@ async def pass_through(store: Store, number: int) -> Spool:
 async def traffic(directory: Path) -> float:
     """Several at a time; the longest that a task beside them waited, in seconds."""
     faults: list[Any] = []
-    lobby = Lobby(trio.current_time, lambda _, exc: faults.append(exc), 64)
+    lobby = Lobby(trio.current_time, lambda _, exc: faults.append(exc))
     buffers = Buffers(MEMORY, MEMORY, directory=str(directory))
     store = Store(lobby, buffers, faults.append)
     beat = Beat()

@@ -161,7 +161,7 @@ async def running(where: Plan, shared: int = 4096) -> AsyncIterator[Running]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     journal = worker_module._open_logs(where)
     sockets = [bind(address) for address in where.listen]
-    worker = Worker(where, journal, sockets, Room(where.max_connections, 256, shared, 1024, 4096))
+    worker = Worker(where, journal, sockets, Room(where.max_connections, 256, shared, 1024))
     made = Running(worker, where, sockets[0].getsockname())
     ready = trio.Event()
     with collector_kept():
