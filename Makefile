@@ -66,7 +66,7 @@ format: $(VENV)/.dev
 	$(PY) -m ruff format $(SOURCES)
 
 pytest: $(VENV)/.dev
-	$(PY) -m pytest --numprocesses $(JOBS) --dist loadfile $(PYTEST)
+	$(PY) -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 bench: $(VENV)/.dev
 	$(PY) -m benchmarks $(if $(filter short,$(BENCH)),--short) $(if $(SHIELDPROXY_NO_SKIPS),--require-peers)

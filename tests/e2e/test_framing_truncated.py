@@ -63,18 +63,25 @@ def at_once(data: bytes) -> Story:
     return story
 
 
-def one(wire: Wire, cut: int, story: Story, warm: bool) -> tuple[int, Seen]:
-    """A client's port and what it saw of the answer to its POST."""
+def one(wire: Wire, cut: int, story: Story, warm: bool) -> Client:
+    """A client whose POST is at the server, with nothing of its answer read yet."""
     client = wire.client()
     if warm:
         assert client.ask(request("/warm")).body == b"warm"
-    seen = len(client.stream.seen)
-    wire.upstream.then(story)
+    wire.upstream.on(f"/{cut}", story)
     client.send(request(f"/{cut}", method="POST", body=b"x"))
+    requests = wire.upstream.requests
+    wire.upstream.until(lambda: [seen.target for seen in requests[-1:]] == [b"/%d" % cut], "the request")
+    return client
+
+
+def answer(client: Client) -> Seen:
+    """What it saw of the answer to its POST."""
+    seen = len(client.stream.seen)
     found = see(client)
     assert b"warm" not in client.stream.seen[seen:], "bytes of another exchange"
     client.close()
-    return client.port, found
+    return found
 
 
 def logged(wire: Wire, ports: Collection[int]) -> dict[int, dict[str, Any]]:
@@ -98,11 +105,11 @@ def test_at_every_byte(wire: Wire, framing: str, how: str, where: str) -> None:
     whole, warm = WHOLES[framing], where == "pooled"
     head = whole.rindex(b"\r\n\r\n") + 4
     cuts = range(0, len(whole), 1 if warm else 3)
-    found = {}
+    clients = []
     for cut in cuts:
         story = last if how == "fin" else broken if cut % 5 == 0 else at_once
-        port, seen = one(wire, cut, story(whole[:cut]), warm)
-        found[port] = cut, seen
+        clients.append(one(wire, cut, story(whole[:cut]), warm))  # read later: a break takes its time to come
+    found = {client.port: (cut, answer(client)) for cut, client in zip(cuts, clients, strict=True)}
     lines = logged(wire, found.keys())
     for port, (cut, seen) in found.items():
         said = f"cut at {cut}: {seen}, {lines[port]}"

@@ -107,6 +107,7 @@ class TestTheServerDoesNotWait:
 
 
 class TestBackPressure:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("fields", "tables"),
         [
