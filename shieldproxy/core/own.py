@@ -33,6 +33,7 @@ _ERRORS: Final = {
     "queue-full": "connection_limit_reached",
     "queue-timeout": "connection_limit_reached",
     "connection-limit": "connection_limit_reached",
+    "spool-full": "proxy_internal_error",  # unrelated to the server, and none of the other types is near
     "denied": "http_request_denied",
 }
 _ERRORS_BY_STATUS: Final = {

@@ -158,6 +158,8 @@ class Disk:
         self.files = 0
         self.most_open = 0
         self.faults = 0
+        self.error = 0
+        """The errno of the last one."""
         self.spilled = 0
         self._work: SimpleQueue[Job | None] = SimpleQueue()
         self._closing: SimpleQueue[Job | None] = SimpleQueue()
@@ -284,6 +286,7 @@ class Disk:
             self._under_way -= 1
             if job.error:
                 self.faults += 1
+                self.error = job.error
             self._lobby.guard(None, job.done, job)
         if self._written >= LITTLE and not self._under_way and not self._shut:
             if self._written >= TRIM:

@@ -78,7 +78,7 @@ class Filing:
         self.size = 0
         """Bytes put in, ever."""
         self.fault = ""
-        """Why nothing more will come out in order: "disk-full" or "disk-error"."""
+        """Why nothing more will come out in order: `fault_of`; a request's too: "disk-total" or "no-file"."""
         self._at = 0
         """The position of the next byte to be taken out."""
         self._front: bytes | bytearray = b""
@@ -182,7 +182,8 @@ class Filing:
         if count <= 0:
             return
         if not self._may_write(offset + count):
-            self._no_file("disk-full")
+            disk, more = self._store.disk, offset + count - self._booked
+            self._no_file("disk-total" if disk.on and disk.used + more > disk.total else "no-file")
             return
         if count == len(tail):
             self._flight, self._tail = tail, b""
@@ -197,7 +198,7 @@ class Filing:
             if job.error:
                 self._tail = self._flight + self._tail
                 self._broken = True
-                self._no_file(fault_of(job.error))
+                self._no_file("no-file" if self._fd == NO_FILE else fault_of(job.error))
             else:
                 self._stuck = False
                 self._store.disk.spilled += len(job.data)

@@ -32,6 +32,7 @@ from shieldproxy.proxy.exchange import RETRY_AFTER
 from shieldproxy.proxy.fin import CONTINUE
 from shieldproxy.proxy.house import House
 from shieldproxy.proxy.intake import Intake, half_said
+from shieldproxy.proxy.room import NoRoom
 from shieldproxy.proxy.state import Exchange
 
 STAGE: Final = "body"
@@ -52,6 +53,7 @@ class Collect:
         self._desk = desk
         self._go = go
         self._memory = house.plan.buffers.request_memory
+        self._short = NoRoom(house)
         self._bound = self._on_event, self._on_due
 
     def begin(self, ex: Exchange) -> None:
@@ -66,7 +68,7 @@ class Collect:
         rec.stage = STAGE
         rec.on_event, rec.on_due = self._bound
         if length > self._memory and not self._house.store.may_hold(length):
-            self._no_room(ex, "longer than there is room for")
+            self._no_room(ex, "beyond-disk-total" if self._house.store.on else "no-file")
             return
         if rec.buf:
             if not self._take(ex, intake, rec.first(len(rec.buf) if chunks is None else chunks.share)):
@@ -223,13 +225,14 @@ class Collect:
             self._whole(ex, intake)
             return False
         if spool is not None and spool.full and not self._house.store.on:
-            self._no_room(ex, "no file can be made")  # and nothing would ever make room
+            self._no_room(ex, "no-file")  # and nothing would ever make room
             return False
         return True
 
     def _no_room(self, ex: Exchange, detail: str) -> None:
-        self._house.counts["spool_full"] += 1
-        self._refuse(ex, 503, "spool-full", detail, retry_after=RETRY_AFTER)
+        self._short.note(detail)
+        ever = self._house.store.on and detail != "beyond-disk-total"
+        self._refuse(ex, 503, "spool-full", detail, retry_after=RETRY_AFTER if ever else None)
 
     def _whole(self, ex: Exchange, intake: Intake) -> None:
         """All of it is here: from now on it is a request like any other."""

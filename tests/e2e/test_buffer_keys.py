@@ -1,5 +1,6 @@
 """What the keys of buffering come to for the server: by default, for a route, by a rule, without a disk."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from tests.e2e.conftest import Connect, MakeProxy
 from tests.kit.client import request
 from tests.kit.proxy import Proxy
+from tests.kit.sockets import eventually
 from tests.kit.upstream import Upstream
 
 MIB = 1024 * 1024
@@ -70,9 +72,43 @@ def test_without_room_in_files_memory_is_the_bound(
     client.send_or_fail(request("/long", method="POST", body=b"x" * MIB))
     answer = client.response()
     assert answer.status == 503
-    assert int(answer.get("retry-after") or b"0") >= 1
+    detail = "no-file" if buffers["disk_total"] == "off" else "disk-total"
+    assert ("retry-after" in answer) is (detail == "disk-total"), "a pipe may be free later; files never are"
+    assert answer.error == "proxy_internal_error"
     assert [seen.target for seen in upstream.requests] == [b"/fits"]
-    assert [line["reason"] for line in proxy.log_lines(2, kind="exchange")] == ["done", "spool-full"]
+    told = [(line["reason"], line.get("detail")) for line in proxy.log_lines(2, kind="exchange")]
+    assert told == [("done", None), ("spool-full", detail)]
+    assert eventually(lambda: f"(spool-full, {detail})" in proxy.stderr())
+
+
+def test_a_body_that_can_never_fit_is_not_asked_for(
+    make_proxy: MakeProxy, upstream: Upstream, connect: Connect
+) -> None:
+    proxy = make_proxy(upstream, buffers={"disk_total": "2MiB"}, limits={"body": "1GiB"})
+    client = connect(proxy)
+    head = b"POST /long HTTP/1.1\r\nHost: test.example\r\nContent-Length: 104857600\r\n"
+    client.send(head + b"Expect: 100-continue\r\n\r\n")
+    got = client.response()
+    assert (got.status, got.interims, b"spool-full: beyond-disk-total" in got.body) == (503, [], True)
+
+
+def test_where_files_could_be_made_and_cannot_any_more(
+    make_proxy: MakeProxy, upstream: Upstream, connect: Connect, tmp_path: Path
+) -> None:
+    """The cause is told once, however many it hits."""
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    proxy = make_proxy(upstream, buffers={"request_memory": "32KiB", "directory": str(folder)})
+    folder.rmdir()
+    for _ in range(3):
+        client = connect(proxy)
+        client.send_or_fail(request("/long", method="POST", body=b"x" * MIB))
+        assert client.response().status == 503
+    lines = proxy.log_lines(3, kind="exchange")
+    assert {(line["reason"], line["detail"]) for line in lines} == {("spool-full", "no-file")}
+    told = "no file can be made (No such file or directory)"
+    assert eventually(lambda: told in proxy.stderr())
+    assert proxy.stderr().count(told) == 1
 
 
 @pytest.mark.parametrize("coded", [False, True], ids=["length", "chunked"])

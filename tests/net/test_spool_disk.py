@@ -58,7 +58,7 @@ def test_no_directory_is_said_once_and_memory_is_all(tmp_path: Path, pair: Pair)
         request, response = shop.store.request(shop.wake), shop.store.response(shop.wake)
         for _ in range(3):
             request.put(BLOB[:30_000])
-        assert request.fault == "disk-full"
+        assert request.fault == "no-file"
         response.put(BLOB[:MEMORY])
         assert is_full(response)
         assert not response.fault
@@ -98,7 +98,7 @@ def test_all_files_together_stay_within_disk_total(tmp_path: Path) -> None:
                 if not spool.fault:
                     spool.put(BLOB[start : start + CHUNK])
                     shop.finish_all()
-        assert [spool.fault for spool in spools] == ["", "", "disk-full", "disk-full"]
+        assert [spool.fault for spool in spools] == ["", "", "disk-total", "disk-total"]
         assert shop.store.most <= 1_000_000
         for spool in spools:
             spool.close()
@@ -113,7 +113,8 @@ def test_all_files_together_stay_within_disk_total(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("call", "number", "fault"),
     [
-        ("open", errno.EMFILE, "disk-full"),
+        ("open", errno.EMFILE, "no-file"),
+        ("open", errno.ENOENT, "no-file"),
         ("pwrite", errno.ENOSPC, "disk-full"),
         ("pwrite", errno.EDQUOT, "disk-full"),
         ("pwrite", errno.EIO, "disk-error"),
@@ -268,9 +269,7 @@ def test_threads_that_cannot_start(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     while not made.woken:
         made.lobby.turn()
     enough = startable > 1
-    assert (spool.fault, store.on, len(made.warnings)) == (
-        ("", True, 0) if enough else ("disk-full", False, 1)
-    )
+    assert (spool.fault, store.on, len(made.warnings)) == (("", True, 0) if enough else ("no-file", False, 1))
     spool.close()
     store.shut()
     assert (store.used, store.files) == (0, 0)
