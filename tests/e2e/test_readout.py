@@ -12,6 +12,7 @@ from tests.e2e.conftest import STREAMED, Connect, MakeProxy
 from tests.kit.answers import held, reply
 from tests.kit.client import Client, request
 from tests.kit.proxy import Proxy
+from tests.kit.sockets import eventually
 from tests.kit.upstream import Upstream
 
 LIMIT = 300_000
@@ -41,6 +42,7 @@ def test_a_short_rest_is_read_out(make_proxy: MakeProxy, upstream: Upstream, con
     assert (got.status, got.persistent) == (403, True)
     client.send(BIG[1000:200_000] + request("/next"))
     assert client.response().body == b"hello"
+    assert eventually(lambda: len(proxy.lines("exchange", client.port)) == 2)  # answered, and idle again
     client.close()
     line = receipt(proxy, client)
     assert (line["refused_body"], line["exchanges"]) == ("drain", 2)
@@ -166,6 +168,7 @@ def test_a_streamed_body_whose_request_waited_in_vain(
     assert first.response().body == b"first"
     client.send(BIG[90_000:100_000] + request("/streamed/next"))
     assert client.response().status == 200
+    assert eventually(lambda: len(proxy.lines("exchange", client.port)) == 2)  # answered, and idle again
     client.close()
     assert receipt(proxy, client)["refused_body"] == "drain"
     assert [seen.target for seen in upstream.requests] == [b"/streamed/first", b"/streamed/next"]

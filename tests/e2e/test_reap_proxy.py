@@ -179,6 +179,7 @@ class TestWhereReceiptsGo:
         silent, speaking = connect(scene.proxy), connect(scene.proxy)
         silent.close()
         speaking.ask(request())
+        assert eventually(lambda: scene.proxy.lines("exchange", speaking.port))  # answered, and idle again
         speaking.close()
         assert receipt(scene.proxy, speaking)["exchanges"] == 1
         assert not scene.proxy.lines(port=silent.port)
@@ -215,8 +216,9 @@ class TestWhereReceiptsGo:
         client = connect(scene.proxy)
         data = request("/a", fields=["User-Agent: counting/1"])
         got = client.ask(data)
+        line = outcome(scene.proxy, client)  # before it goes: it may be answered, and not yet idle
         client.close()
-        line, last = outcome(scene.proxy, client), receipt(scene.proxy, client)
+        last = receipt(scene.proxy, client)
         assert (line["in"], line["out"]) == (len(data), len(got.raw))
         assert (last["in"], last["out"]) == (len(data), len(got.raw))
         assert (line["method"], line["target"], line["host"]) == ("GET", "/a", "test.example")
