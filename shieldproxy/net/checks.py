@@ -2,9 +2,11 @@
 
 A check takes a place among the server's `max_connections`, as a server that takes one connection has none
 beside it; an idle connection makes room for it. While all are in use it is left out: a server that answers
-requests is well. What it finds goes into the server's health (core/health.py).
+requests is well; and one that holds its server's only place when a request comes to wait gives it up,
+without a verdict. What it finds goes into the server's health (core/health.py).
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -39,7 +41,7 @@ async def keep_checking(lobby: Lobby, server: Server, check: HealthSpec) -> None
             except Unwell as exc:
                 why = str(exc)
             except ConnectFailed:
-                why = None  # for a reason of ours: it tells nothing
+                why = None  # for a reason of ours, or a request's: it tells nothing
             lobby.tick()
             if why is not None:
                 group.checked(server, why)
@@ -51,28 +53,43 @@ async def _ask(lobby: Lobby, bell: Bell, server: Server, check: HealthSpec) -> N
 
     Raises:
         Unwell: with what was found instead.
-        ConnectFailed: it could not be asked, for a reason of ours.
+        ConnectFailed: it could not be asked, for a reason of ours, or has given its place to a request.
     """
     deadline = lobby.tick() + check.timeout
     up: Upstream | None = None
+    group, wanted = server.group, [False]
+
+    def give_way() -> None:
+        wanted[0] = True
+        bell.ring()
+
+    def unwanted() -> bool:
+        return wanted[0]
+
     try:
+        if group.spec.max_connections == 1:
+            group.checks.append(give_way)
         try:
-            up = await connect(lobby, bell, server, deadline, lambda: False)
+            up = await connect(lobby, bell, server, deadline, unwanted)
         except ConnectFailed as exc:
-            if exc.reason in OURS:
+            if exc.reason in OURS or unwanted():
                 raise
             raise Unwell(exc.detail) from exc
-        status = await _status(lobby, bell, up, _request(server, check), deadline)
+        status = await _status(lobby, bell, up, _request(server, check), deadline, unwanted)
         if status not in check.status:
             raise Unwell(f"status {status}")
     finally:
+        if give_way in group.checks:
+            group.checks.remove(give_way)
         if up is None:
             server.group.free(server)
         else:
             server.group.abandon(up, PART_TIME)
 
 
-async def _status(lobby: Lobby, bell: Bell, up: Upstream, request: bytes, deadline: float) -> int:
+async def _status(
+    lobby: Lobby, bell: Bell, up: Upstream, request: bytes, deadline: float, unwanted: Callable[[], bool]
+) -> int:
     left, data = memoryview(request), b""
     while True:
         try:
@@ -84,6 +101,8 @@ async def _status(lobby: Lobby, bell: Bell, up: Upstream, request: bytes, deadli
             up.latch &= ~(OUT if left else IN)
             if not up.latch & (OUT if left else IN | ENDS) and not await bell.wait(deadline):
                 raise Unwell("no answer in time") from None
+            if unwanted():
+                raise ConnectFailed("unwanted", "a request waits for its place") from None
             continue
         except OSError as exc:
             raise Unwell(exc.strerror or str(exc)) from exc

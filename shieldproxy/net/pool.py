@@ -45,6 +45,8 @@ class Group(Connections):
         self.servers = tuple(Server(address, self) for address in spec.servers + spec.backup)
         self.line: OrderedDict[Ticket, float] = OrderedDict()
         """Who waits, and since when."""
+        self.checks: list[Callable[[], None]] = []
+        """Of active checks under way that hold the only place of their server: called when somebody waits."""
         self.pace = Pace()
         self.manners = manners_of(spec)
         self.request_head = forward.request_head if self.manners is None else self.manners.request_head
@@ -93,6 +95,8 @@ class Group(Connections):
                 return self._lease(server, once=ticket.once)
             self.pace.began(now)
         self.line[ticket] = now
+        for give_way in self.checks:
+            give_way()
         return None
 
     def place(self, _ticket: Ticket, *, shun: Collection[Server]) -> Server | None:
@@ -274,12 +278,13 @@ class Group(Connections):
     def sparing(self) -> bool:
         """Whether the budget is spent: then no request at all is trusted to a connection about to end."""
         now = self._lobby.now
-        if self.sparing_until <= now:
-            return False
-        if self.spec.retry_budget and self.budget.left(now, self._asked_for()) >= 1:
+        if (
+            self.sparing_until > now
+            and self.spec.retry_budget
+            and self.budget.left(now, self._asked_for()) >= 1
+        ):
             self.sparing_until = -inf
-            return False
-        return True
+        return self.sparing_until > now
 
     def _asked_for(self) -> int:
         """Requests of this upstream, ever."""
