@@ -277,14 +277,10 @@ class Group(Connections):
     @property
     def sparing(self) -> bool:
         """Whether the budget is spent: then no request at all is trusted to a connection about to end."""
-        now = self._lobby.now
-        if (
-            self.sparing_until > now
-            and self.spec.retry_budget
-            and self.budget.left(now, self._asked_for()) >= 1
-        ):
-            self.sparing_until = -inf
-        return self.sparing_until > now
+        now, until = self._lobby.now, self.sparing_until
+        if until > now and self.spec.retry_budget and self.budget.left(now, self._asked_for()) >= 1:
+            self.sparing_until = until = -inf
+        return until > now
 
     def _asked_for(self) -> int:
         """Requests of this upstream, ever."""
