@@ -263,11 +263,11 @@ class Closer:
         unacked = 0
         if linger is not None and linger.acked_at != inf:
             acknowledged = True
-        elif event is Event.PEER_RESET:
-            acknowledged = False if rec.sent else None
         elif rec.sent and not rec.door.unix:
-            unacked = unsent_or_unacked(rec.sock)
-            acknowledged = unacked == 0 or tcp_state(rec.sock) in (FIN_WAIT2, TIME_WAIT, CLOSE)
+            unacked = unsent_or_unacked(rec.sock)  # a reset leaves the count as it was
+            acknowledged = unacked == 0 or (
+                event is not Event.PEER_RESET and tcp_state(rec.sock) in (FIN_WAIT2, TIME_WAIT, CLOSE)
+            )
         self._receipt(rec, ENDING.get(event, ""), acknowledged, 0 if acknowledged else unacked)
         self._lobby.close(rec, how)
 

@@ -19,7 +19,7 @@ def test_timed_does_not_wait_for_the_acknowledgement(bench: Bench, connect: Conn
     client = connect(proxy, rcvbuf=4096)
     client.send(LAST)
     line = receipt(proxy, client)
-    watch.took(0.25, 0.7, line["linger_seconds"])
+    watch.took(0.25, 0.7, line.get("linger_seconds", 0.0))
     assert (line["acknowledged"], line["client_fin"]) == (False, False)
 
 
@@ -33,7 +33,7 @@ def test_timed_ends_with_the_clients_fin_and_at_the_total(bench: Bench, connect:
     assert receipt(proxy, polite)["client_fin"] is True
     with dripping(rude.send(LAST)):
         line = receipt(proxy, rude)
-    watch.took(0.9, 1.4, line["linger_seconds"])
+    watch.took(0.9, 1.4, line.get("linger_seconds", 0.0))
     assert line["client_fin"] is False
 
 

@@ -200,6 +200,6 @@ class TestClientEnds:
         assert client.ending() == "fin"
         client.reset()
         line = receipt(scene.proxy, client)
-        watch.took(0, 2, line["linger_seconds"])
+        watch.took(0, 2, line.get("linger_seconds", 0.0))
         assert line["client_fin"] is False
         assert line["linger"] == "reset"

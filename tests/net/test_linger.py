@@ -7,9 +7,9 @@ from math import inf
 
 import pytest
 
-from shieldproxy.core.closing import State
+from shieldproxy.core.closing import Event, State
 from shieldproxy.net.record import ERROR, FIN, OUT, WATCHED, Downstream
-from shieldproxy.net.tcpinfo import FIN_WAIT2, tcp_state
+from shieldproxy.net.tcpinfo import CLOSE, FIN_WAIT2, tcp_state, unsent_or_unacked
 from tests.net.closes import acknowledged, paused, respond
 from tests.net.rig import Rig, reset, rig, take
 
@@ -118,7 +118,22 @@ def test_a_reset_is_not_taken_for_a_fin(house: Rig) -> None:
     house.until(lambda: bool(house.receipts))
     (receipt,) = house.receipts
     assert (receipt.ending, receipt.acknowledged) == ("reset", False)
+    assert 0 < receipt.undelivered <= rec.sent + 1
     assert rec.state is State.RESET
+
+
+def test_a_reset_behind_a_response_that_was_taken_loses_none(house: Rig) -> None:
+    """As health checkers and pools do with connections that they no longer want."""
+    peer, rec = house.join()
+    house.serve(rec)
+    rec.sent = rec.sock.send(b"all of it")
+    take(peer, 9)
+    house.until(lambda: unsent_or_unacked(rec.sock) == 0)
+    reset(peer)
+    house.until(lambda: tcp_state(rec.sock) == CLOSE)
+    house.closer.leave(rec, Event.PEER_RESET, "client", "idle", "reset")
+    (receipt,) = house.receipts
+    assert (receipt.ending, receipt.acknowledged, receipt.undelivered) == ("reset", True, 0)
 
 
 def test_a_connection_that_the_kernel_gave_up_is_not_taken_for_a_fin(house: Rig) -> None:
