@@ -3,7 +3,7 @@
 A disk may be slow, full, or not there at all, and none of that may reach the loop. So whatever can block
 (open, write, truncate, close, a read that the page cache cannot answer) is a `Job`: it is done by one of
 THREADS threads, in the order in which jobs came, and comes back to the loop through a socket that the lobby
-watches. An owner has at most one job at a time, of 256 KiB: who writes a lot stands behind who writes
+watches. An owner has at most one job at a time, of 512 KiB: who writes a lot stands behind who writes
 little, each time anew. Closing what was large can take long and is urgent for nobody: it has a thread to
 itself.
 

@@ -28,6 +28,8 @@ REST: Final = 2048
 LATE: Final = 3 * CHUNK // 2
 """Bytes of a response above the memory limit before it gets a file: most are behind for a moment only. Fewer
 than those with which it is full (`spool.AHEAD`), or the file would never begin."""
+MOST: Final = 2 * PIECE
+"""Bytes of one job; only of a burst there are so many."""
 CUT: Final = 4 * 1024 * 1024
 """A file that has been read empty and is larger is truncated."""
 
@@ -178,7 +180,7 @@ class Filing:
             elif not self._booked:
                 self._base = self._at
         offset, room = self._place(start)
-        count = min(len(tail), PIECE, room, self._limit - (start - self._at))
+        count = min(len(tail), MOST, room, self._limit - (start - self._at))
         if count <= 0:
             return
         if not self._may_write(offset + count):
@@ -203,6 +205,8 @@ class Filing:
                 self._stuck = False
                 self._store.disk.spilled += len(job.data)
             self._flight = b""
+            if len(self._tail) < PIECE:
+                self._store.bursts.discard(self)  # the file has caught up
             self._go_on()
 
     def _sink(self) -> bool:
@@ -298,6 +302,7 @@ class Filing:
 
     def _put_away(self) -> None:
         """Let go of everything; nothing is under way."""
+        self._store.bursts.discard(self)
         self._front = self._flight = self._tail = b""
         self._give_back()
         if self._fd != NO_FILE:

@@ -22,6 +22,11 @@ SUSPECT: Final = 0.02
 """Seconds after which a read on the loop was no copy from the page cache, nor a wait for other threads."""
 DISTRUST: Final = 2.0
 """Seconds for which threads do all reads then."""
+BURST: Final = 1024 * 1024
+"""Bytes more of a response that may be in memory while its file catches up: a thread writes them in no time,
+but has to get the CPU first, and the server waits meanwhile."""
+BURSTS: Final = 8
+"""So many responses at a time have this."""
 
 
 class Means:
@@ -33,6 +38,8 @@ class Means:
         self.pipes = Pipes(lobby)
         self.scrap = memoryview(bytearray(AT_ONCE))
         """Bytes between a file and a socket, within one call."""
+        self.bursts: set[object] = set()
+        """Who has more in memory than others may."""
         self._threads_until = 0.0 if hasattr(os, "RWF_NOWAIT") else float("inf")
 
     def read_now(self, fd: int, offset: int, most: int) -> int:
@@ -51,6 +58,12 @@ class Means:
         if time.monotonic() - before > SUSPECT:
             self.distrust(before + DISTRUST)
         return count
+
+    def may_burst(self, spool: object) -> bool:
+        """Whether a spool may have `BURST` bytes more in memory; it is counted until it leaves `bursts`."""
+        if len(self.bursts) < BURSTS:
+            self.bursts.add(spool)
+        return spool in self.bursts
 
     def distrust(self, until: float = float("inf")) -> None:
         """Have all reads done by threads for now."""

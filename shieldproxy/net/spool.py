@@ -31,7 +31,7 @@ from shieldproxy.net import pipes
 from shieldproxy.net.disk import NO_FILE
 from shieldproxy.net.filing import CUT, FAST, GRACE, SLOW, Filing
 from shieldproxy.net.lobby import CHUNK, Lobby
-from shieldproxy.net.means import AT_ONCE, Means
+from shieldproxy.net.means import AT_ONCE, BURST, Means
 
 AHEAD: Final = 2 * CHUNK
 """Bytes above the memory limit while the file catches up; a piece more may come in, and one be read back."""
@@ -73,11 +73,10 @@ class Spool(Filing):
         held = len(self._front) + len(self._flight) + tail
         if held < self._memory:
             return False
-        return held >= self._memory + AHEAD or self._stuck or not self._store.disk.on or self._no_place()
-
-    def _no_place(self) -> bool:
-        """Whether the file has as much as it may have."""
-        return self.size - len(self._tail) - self._at >= self._limit
+        if self._stuck or not self._store.disk.on or self.size - len(self._tail) - self._at >= self._limit:
+            return True  # and no file would change it
+        over = held - self._memory - AHEAD
+        return over >= 0 and (self._keep or over >= BURST or not self._store.may_burst(self))
 
     # in
 

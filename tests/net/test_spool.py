@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from shieldproxy.net import pipes
-from shieldproxy.net.filing import BEAT, LATE, REST, Filing
+from shieldproxy.net.filing import BEAT, LATE, MOST, REST, Filing
 from shieldproxy.net.lobby import CHUNK
-from shieldproxy.net.spool import Spool
+from shieldproxy.net.means import BURST, BURSTS
+from shieldproxy.net.spool import AHEAD, Spool
 from tests.net.spools import (
     BLOB,
     Pair,
@@ -120,6 +121,45 @@ def test_a_file_that_was_read_empty_is_truncated(
     assert shop.store.used > 0
     assert read_all(shop, spool, pair, BEYOND) == BLOB[:BEYOND]
     spool.close()
+
+
+def fill_up(spool: Spool, piece: int = 30_000) -> int:
+    """Put until it is full; no file work is done meanwhile."""
+    put = 0
+    while not spool.full:
+        spool.put(bytes(piece))
+        put += piece
+    return put
+
+
+def test_some_responses_may_run_ahead_of_their_files(tmp_path: Path) -> None:
+    with workshop(tmp_path) as shop:
+        bound = MEMORY + AHEAD + 30_000
+        upload = shop.store.request(shop.wake)
+        assert fill_up(upload) <= bound, "who sends a request can wait"
+        upload.close()
+        shop.finish_all()
+        spools = [shop.store.response(shop.wake) for _ in range(BURSTS + 2)]
+        ahead = [fill_up(spool) for spool in spools]
+        assert all(BURST < count <= BURST + bound for count in ahead[:BURSTS])
+        assert all(count <= bound for count in ahead[BURSTS:])
+        assert max(len(job.data) for job, _ in shop.disk.jobs) <= MOST
+        shop.finish_all()
+        assert not shop.store.bursts, "all files have caught up"
+        assert fill_up(spools[-1]) > BURST, "now it is others' turn"
+        spools[-1].close()
+        shop.finish_all()
+        assert not shop.store.bursts
+        for spool in spools:
+            spool.close()
+
+
+def test_without_a_file_nobody_runs_ahead(tmp_path: Path) -> None:
+    with workshop(tmp_path, response_file=0) as shop:
+        spool = shop.store.response(shop.wake)
+        assert fill_up(spool) <= MEMORY + 30_000
+        assert not shop.store.bursts
+        spool.close()
 
 
 def test_a_fast_body_goes_through_a_pipe(shop: Workshop, source: Pair, pair: Pair) -> None:
