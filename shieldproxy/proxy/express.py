@@ -1,14 +1,16 @@
 """The express lane: a plain exchange, from epoll event to epoll event, without a task.
 
-Plain is: the request is whole in the buffer, the upstream has an idle connection (or the exchange waits in
-line for one), and the response has a known length that fits the buffers. `begin` asks, `on_upstream`
-answers. Whatever turns out not to be plain, at any point, is promoted: the exchange goes to a task with all
-that was read and written so far (`exchange.serve`). What to send, whom to keep and when to retry is decided
-by the same functions in both lanes; this file adds only the order of I/O.
+Plain is: the request is whole in the buffer (or was collected, and the upstream's socket takes it at once),
+the upstream has an idle connection (or the exchange waits in line for one), and the response has a known
+length that fits the buffers. `begin` asks, `on_upstream` answers. Whatever turns out not to be plain, at any
+point, is promoted: the exchange goes to a task with all that was read and written so far (`exchange.serve`).
+What to send, whom to keep and when to retry is decided by the same functions in both lanes; this file adds
+only the order of I/O.
 
 The lobby calls it: `begin` with a whole head, the others as `on_event` and `on_due` of records.
 """
 
+from socket import MSG_MORE
 from typing import Any
 
 from shieldproxy.core.buffering import streams
@@ -31,6 +33,7 @@ from shieldproxy.proxy.lease import again
 from shieldproxy.proxy.manners import dressed, is_surplus
 from shieldproxy.proxy.readout import ReadOut
 from shieldproxy.proxy.state import Ended, Exchange, Times
+from shieldproxy.proxy.upload import send_whole
 
 
 class Express(Desk):
@@ -86,6 +89,9 @@ class Express(Desk):
         """A body that has not come whole: collected, or streamed to the upstream as it comes."""
         length = head.length
         whole = (ex.policy.buffer_request or ex.route.buffer_request) == "whole"
+        if whole and ex.group.manners is None:  # then there is nothing that it could not be given
+            self.collect.begin(ex)
+            return
         try:  # a chunked body has a length once it is whole
             ex.request = self.request_of(ex, head, max(0, length) if whole else length)
         except Unsendable as exc:
@@ -149,18 +155,18 @@ class Express(Desk):
         request = ex.request
         if ex.group.manners is not None:
             request = dressed(ex.group, up, request)
-        if ex.spool is not None:
-            self.promote(ex, "body", to_up=request)
-            return
         try:
-            count = up.sock.send(request)
+            count = up.sock.send(request) if ex.spool is None else up.sock.send(request, MSG_MORE)
         except BlockingIOError:
             count = 0
         except OSError:
             self._upstream_closed(ex, up, "reset", unrun=True)
             return
         if count < len(request):
-            self.promote(ex, "upstream-buffer", to_up=memoryview(request)[count:])
+            self.promote(ex, "upstream-buffer", to_up=memoryview(request)[count:] if count else request)
+            return
+        if ex.spool is not None and not send_whole(ex.spool, up.sock):
+            self.promote(ex, "body")
             return
         up.on_event = self._on_upstream
         up.on_due = self._on_upstream_due
@@ -184,7 +190,8 @@ class Express(Desk):
             return
         up.latch |= events & ENDS
         if not data:
-            self._upstream_closed(ex, up, "closed", unrun=unheard(up.sock, len(ex.request)))
+            unrun = ex.spool is None and unheard(up.sock, len(ex.request))
+            self._upstream_closed(ex, up, "closed", unrun=unrun)
             return
         if len(data) == CHUNK:
             up.latch |= IN  # there may be more, and no edge will say so again
@@ -219,6 +226,7 @@ class Express(Desk):
 
     def _wait_for_more(self, ex: Exchange, up: Upstream, data: bytes, more: int) -> None:
         ex.from_up = data
+        ex.forget()
         up.due = self._lobby.now + ex.group.spec.response_timeout
         if more:  # one read did not take all, or the end is there already: no edge will say so again
             self._lobby.again(up)

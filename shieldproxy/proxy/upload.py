@@ -5,15 +5,29 @@ with the download. A malformed, cut or oversized body raises `Ended`; then nothi
 upstream sees that the request is not whole.
 """
 
-from socket import MSG_MORE
+from socket import MSG_MORE, socket
+from typing import Any
 
 from shieldproxy.core import pace as core
 from shieldproxy.core.body import BodyFault, ChunkedReader, chunk, last_chunk
 from shieldproxy.core.head import CHUNKED
-from shieldproxy.net.lobby import CHUNK
+from shieldproxy.net.lobby import CHUNK, READS_A_TURN
 from shieldproxy.net.record import IN, OUT, Upstream
 from shieldproxy.proxy.house import House
 from shieldproxy.proxy.state import Ended, Exchange, Pace, phase_of
+
+
+def send_whole(spool: Any, sock: socket) -> bool:
+    """Send a collected body; False if not all of it has gone: the rest, and what is amiss, is a relay's."""
+    try:
+        for _ in range(READS_A_TURN):
+            if not spool.left:
+                return True
+            if not spool.drain(sock):
+                return False
+    except OSError:  # full, or broken; an answer may be there all the same
+        return False
+    return not spool.left
 
 
 class Upload:

@@ -16,6 +16,8 @@ from shieldproxy.net.record import has_input
 from shieldproxy.net.spool import Spool
 from shieldproxy.proxy.admission import house_clients
 from shieldproxy.proxy.attend import Attended
+from shieldproxy.proxy.express import Express
+from shieldproxy.proxy.state import Exchange
 from tests.kit.answers import chunked, held, last, reply
 from tests.kit.link import Turn
 from tests.kit.sockets import reset
@@ -270,13 +272,20 @@ async def test_nothing_has_gone_out_yet(
     server: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The connection goes back as it came, and another's request is the next on it."""
+
+    def takes_nothing(self: Express, ex: Exchange, up: Leased) -> None:
+        ex.up, ex.server, up.exchange = up, up.server, ex
+        self.promote(ex, "upstream-buffer", to_up=ex.request)
+
     buffers = Buffers(request_memory=1, directory=str(tmp_path))
     async with staged(server, tmp_path, monkeypatch, buffers=buffers) as stage:
         stage.recorder.hold = trio.Event()
         stage.client.send(upload(4) + b"bo")
         await stage.house.until(lambda: stage.rec.stage == "body")
-        stage.client.send(b"dy")
-        handed = await stage.promoted("body")
+        with monkeypatch.context() as patched:
+            patched.setattr(Express, "_send", takes_nothing)
+            stage.client.send(b"dy")
+            handed = await stage.promoted("upstream-buffer")
         assert handed.up
         reset(stage.client)
         await trio.sleep(0.02)

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 import trio
 
+from shieldproxy.core.limits import Buffers
+from shieldproxy.net.disk import Disk, Job
+from shieldproxy.proxy import upload
 from tests.kit.answers import reply
 from tests.kit.upstream import Upstream
 from tests.proxy.bodies import BODY, CHUNKED, HEAD, LIMIT, MEMORY, framed, give, in_phase, told, where
@@ -74,6 +77,36 @@ async def test_a_small_body_behind_its_head_starts_no_task(server: Upstream, tmp
         assert house.worker.house.promotions.total() == promoted
         (_, line) = await house.lines("exchange", client)
         assert line["lane"] == "express"
+
+
+@pytest.mark.parametrize("takes", [True, False], ids=["takes-it", "takes-a-part"])
+async def test_a_large_one_starts_a_task_only_if_the_server_does_not_take_it_at_once(
+    server: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, takes: bool
+) -> None:
+    real, jobs = Disk.submit, list[tuple[Disk, Job]]()
+    monkeypatch.setattr(Disk, "submit", lambda *job: jobs.append(job))  # so that all of it is in reach
+    if not takes:
+        monkeypatch.setattr(upload, "READS_A_TURN", 0)
+    body = BODY[:60_000]
+    head, data = framed(body, "length")
+    buffers = Buffers(request_memory=50_000, directory=str(tmp_path))
+    async with running(where(server, tmp_path, buffers=buffers)) as house:
+        inside, client = house.worker.house, house.connect()
+        await house.ask(client)
+        inside.promotions.clear()
+        await give(client, head + data[:20_000])
+        await house.until(lambda: in_phase(house, "body") == 1)
+        await give(client, data[20_000:] + NEXT)
+        answers = await told(house, client, b"hello")
+        if answers.count(b"hello") < 2:
+            await told(house, client, b"hello")
+        assert server.wait_requests(3)[1].body == body
+        assert inside.promotions == ({} if takes else {"body": 1})
+        _, line, *_ = await house.lines("exchange", client)
+        assert (line["lane"], line["in"]) == ("express" if takes else "task", len(head) + len(data))
+        assert len(jobs) == 1
+        real(*jobs[0])
+        await house.until(lambda: inside.store.used == inside.store.files == 0)
 
 
 ENDS = {
