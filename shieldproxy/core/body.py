@@ -171,7 +171,7 @@ class ChunkedReader:
             if end == len(data):
                 return end, False
         elif self.received + size > self._limit:
-            raise BodyFault("body-long", "the body is too long", 413)
+            raise BodyFault("body-long", f"longer than limits.body, {self._limit} bytes", 413)
         else:
             self._left = size + 2
         return end, True

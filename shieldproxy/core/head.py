@@ -284,17 +284,17 @@ def judge_request(head: RequestHead, policy: "Policy") -> Fault | None:
     limits = policy.limits
     if head.size > limits.head:
         if len(head.target) > limits.head:
-            return Fault(414, "target-long", "the request line is too long")
-        return Fault(431, "head-long", "the request head is too long")
+            return Fault(414, "target-long", f"longer than limits.head, {limits.head} bytes")
+        return Fault(431, "head-long", f"longer than limits.head, {limits.head} bytes")
     if head.count > limits.fields:
-        return Fault(431, "too-many-fields", "too many fields in the request head")
+        return Fault(431, "too-many-fields", f"more than limits.fields, {limits.fields}")
     if len(head.user_agent) > limits.user_agent:
-        return Fault(431, "user-agent-long", "the User-Agent is too long")
+        return Fault(431, "user-agent-long", f"longer than limits.user_agent, {limits.user_agent} bytes")
     if head.oddities:
         if head.oddities & BARE_LF and not policy.accept_bare_lf:
             return Fault(400, "bare-lf", "a line that ends with LF alone")
         if head.oddities & FOLDS and not policy.accept_folds:
             return Fault(400, "obs-fold", "a field that is continued on a second line")
     if head.length > limits.body:
-        return Fault(413, "body-long", "the request body is too long")
+        return Fault(413, "body-long", f"longer than limits.body, {limits.body} bytes")
     return None

@@ -69,7 +69,7 @@ class Manners:
         if self._always:
             out = b"%b%b\r\n" % (out[:-2], self._always)
         if len(out) > self._room:
-            raise Unsendable(431, "upstream-head-large", "longer than the server behind takes it")
+            raise Unsendable(431, "upstream-head-large", "longer than the server behind takes")
         return out
 
     def _lines(self, head: RequestHead) -> list[bytes]:

@@ -46,7 +46,9 @@ class Outcome(msgspec.Struct, omit_defaults=True, gc=False):
     rules: tuple[str, ...] = ()
     id: str = ""
     detail: str = ""
-    """What an answer of ours says beside its reason."""
+    """What an answer of ours says beside its reason, or what was left out of the request."""
+    tried: tuple[str, ...] = ()
+    """Servers asked in vain before."""
     referer: str = ""
 
 

@@ -103,3 +103,13 @@ class UpstreamSpec:
     source: str | None = None
     """The address that connections to it come from."""
     repair: Repair = field(default_factory=Repair)
+
+    @property
+    def full(self) -> str:
+        """What is said to whom its line cannot take."""
+        return f"{self.queue_length} wait already (queue_length)"
+
+    @property
+    def late(self) -> str:
+        """What is said to whom its line did not serve."""
+        return f"no place within {self.queue_timeout:g} s (queue_timeout)"

@@ -6,7 +6,7 @@ requests is well; and one that holds its server's only place when a request come
 without a verdict. What it finds goes into the server's health (core/health.py).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 import trio
@@ -74,10 +74,10 @@ async def _ask(lobby: Lobby, bell: Bell, server: Server, check: HealthSpec) -> N
         except ConnectFailed as exc:
             if exc.reason in OURS or unwanted():
                 raise
-            raise Unwell(exc.detail) from exc
+            raise Unwell(exc.detail.removeprefix(f"{server.name}: ")) from exc
         status = await _status(lobby, bell, up, _request(server, check), deadline, unwanted)
         if status not in check.status:
-            raise Unwell(f"status {status}")
+            raise Unwell(f"status {status}, not {_shown(check.status)}")
     finally:
         if give_way in group.checks:
             group.checks.remove(give_way)
@@ -118,6 +118,14 @@ async def _status(
         if head.status >= 200:
             return head.status
         data = data[head.size :]  # an interim response
+
+
+def _shown(wanted: Collection[int]) -> str:
+    """Statuses in few words, such as "200 to 299" or "204"."""
+    low, high = min(wanted), max(wanted)
+    if high - low >= 2 and len(wanted) == high - low + 1:
+        return f"{low} to {high}"
+    return " or ".join(map(str, sorted(wanted)))
 
 
 def _request(server: Server, check: HealthSpec) -> bytes:

@@ -199,7 +199,10 @@ class Several(Group):
                 self._due_again(server)
             return
         self.ejections += 1
-        self._warn(f"upstream {self.name}: {server.name} is left out for {seconds:g} s: {why}")
+        told = why.replace(f"{server.name}: ", "")
+        if not any(other.health.usable(now) for other in self.servers):
+            told += "; none is left, and the least bad is asked all the same"
+        self._warn(f"upstream {self.name}: {server.name} is left out for {seconds:g} s: {told}")
         self._lobby.arm(self._alarms[server], server.health.until)
         self._changed()
 

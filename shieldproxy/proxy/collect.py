@@ -85,7 +85,8 @@ class Collect:
     def _invite(self, ex: Exchange, intake: Intake) -> bool:
         """Tell the client to send its body, if there would be a place in line for it; else refuse it."""
         if ex.group.full:
-            self._refuse(ex, 503, "queue-full", phase="admission", retry_after=ex.group.retry_after())
+            spec, later = ex.group.spec, ex.group.retry_after()
+            self._refuse(ex, 503, "queue-full", spec.full, phase="admission", retry_after=later)
             return False
         intake.to_down = CONTINUE
         return self._say(ex, intake)

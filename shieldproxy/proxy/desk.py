@@ -112,7 +112,11 @@ class Desk:
         route = ex.route
         if route.request_id is not None:
             ex.id = new_id()
+        lines = head.lines
         fault = clean(head, route) if route.cleans else None
+        if head.lines is not lines:
+            ex.detail = "ranges-dropped"
+            self._house.counts["ranges_dropped"] += 1
         if fault is not None:
             self.refuse(ex, fault.status, "policy", fault.reason, fault.detail)
         return fault is None

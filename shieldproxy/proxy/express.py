@@ -118,7 +118,7 @@ class Express(Desk):
             self._send(ex, up)
             return
         if group.full:
-            self.refuse(ex, 503, "admission", "queue-full", retry_after=group.retry_after())
+            self.refuse(ex, 503, "admission", "queue-full", group.spec.full, retry_after=group.retry_after())
             return
         ex.grant = self._on_grant
         granted = group.enter(ex)
@@ -145,7 +145,7 @@ class Express(Desk):
         ex = rec.exchange
         group = ex.group
         group.quit(ex)
-        self.refuse(ex, 503, "admission", "queue-timeout", retry_after=group.retry_after())
+        self.refuse(ex, 503, "admission", "queue-timeout", group.spec.late, retry_after=group.retry_after())
 
     def _send(self, ex: Exchange, up: Upstream) -> None:
         """Write the request to a pooled connection and wait for the answer."""

@@ -49,7 +49,7 @@ async def _wait_in_line(house: House, ex: Exchange) -> None:
     ex.granted = group.take_sure(ex) if ex.once else group.take(ex)
     if ex.granted is None:
         if group.full:
-            raise Ended("proxy", "admission", "queue-full", 503)
+            raise Ended("proxy", "admission", "queue-full", 503, group.spec.full)
         ex.granted = group.enter(ex)
     deadline = lobby.now + group.spec.queue_timeout
     if ex.granted is None:
@@ -58,7 +58,7 @@ async def _wait_in_line(house: House, ex: Exchange) -> None:
         if ex.rec.latch & GONE:
             raise Ended("client", "admission", why_gone(ex), 499)
         if not await bell.wait(deadline) and ex.granted is None:
-            raise Ended("proxy", "admission", "queue-timeout", 503)
+            raise Ended("proxy", "admission", "queue-timeout", 503, group.spec.late)
     if isinstance(ex.granted, Server):
         ex.place = ex.granted
     else:
@@ -89,6 +89,7 @@ async def _connect(house: House, ex: Exchange, place: Server) -> Upstream:
             tried.append(place)
             other = group.place(ex, shun=tried)
             if other is not None:
+                ex.tried += (place.name,)
                 ex.place = other
                 group.free(place)
                 place, deadline = other, lobby.clock() + group.spec.connect_timeout
@@ -98,7 +99,9 @@ async def _connect(house: House, ex: Exchange, place: Server) -> Upstream:
                 ex.place = None
                 group.free(place)
                 status = STATUS.get(exc.reason, 502)
-                house.journal.warn(f"upstream {group.name}: {exc.detail}")
+                house.journal.warn(
+                    f"upstream {group.name}: cannot connect, answered with {status}: {exc.detail}"
+                )
                 by = "proxy" if ours else "upstream"
                 raise Ended(by, "connect", f"connect-{exc.reason}", status) from exc
         else:
@@ -144,6 +147,8 @@ def again(ex: Exchange, *, unrun: bool) -> bool:
         return False
     ex.retries += 1
     ex.up = None
+    if not here:
+        ex.tried += (up.server.name,)
     if place is None:
         place = group.vacate(up)
     else:

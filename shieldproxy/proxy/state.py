@@ -85,6 +85,7 @@ class Exchange:
         "times",
         "to_down",
         "to_up",
+        "tried",
         "up",
         "verdict",
         "whole",
@@ -146,7 +147,9 @@ class Exchange:
         """None: it had its place at once, from `asked` until now."""
         self.id = ""
         self.detail = ""
-        """What our answer says beside its reason."""
+        """What our answer says beside its reason, or what was left out of the request."""
+        self.tried: tuple[str, ...] = ()
+        """Servers that were asked, or were to be, before the one that it went to."""
         # the rest is the task's, set by `promoted`
         self.bell: Bell | None = None
         self.grant: Callable[[Any, Any], None]

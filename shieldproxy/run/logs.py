@@ -111,7 +111,7 @@ class Journal:
                 server.name if server is not None else "",
                 bytes_in, ex.bytes_out, _micros(now - ex.started),
                 _micros(queued) if queued else ZERO, _micros(leased), ex.lane, ex.retries,
-                verdict.rules if verdict is not None else (), ex.id, ex.detail,
+                verdict.rules if verdict is not None else (), ex.id, ex.detail, ex.tried,
             )
         )  # fmt: skip
 

@@ -127,7 +127,8 @@ def _room(plan: Plan, journal: Journal) -> Room:
 def _left(house: House) -> str:
     """What a drain still waits for, in words."""
     exchanges = house.active + len(house.attended)
-    return f"{exchanges} exchanges and {max(0, unfinished(house) - exchanges)} closes"
+    closes = max(0, unfinished(house) - exchanges)
+    return f"{exchanges} exchange{'s' * (exchanges != 1)} and {closes} close{'s' * (closes != 1)}"
 
 
 class Worker:

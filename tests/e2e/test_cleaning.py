@@ -82,7 +82,8 @@ def test_rules_hold_for_the_path_that_is_sent(
 
 
 def test_max_ranges(make_proxy: MakeProxy, upstream: Upstream, connect: Connect) -> None:
-    client = connect(make_proxy(upstream, route=routes(max_ranges=2)))
+    proxy = make_proxy(upstream, route=routes(max_ranges=2))
+    client = connect(proxy)
     few, many = "Range: bytes=0-1,3-4", "Range: bytes=" + ",".join(f"{n}-" for n in range(1000))
     for target, field in (("/1", few), ("/2", many), ("/raw", many)):
         assert client.ask(request(target, fields=[field, "If-Range: x"])).status == 200
@@ -90,6 +91,8 @@ def test_max_ranges(make_proxy: MakeProxy, upstream: Upstream, connect: Connect)
     assert seen[0].get("range") == few[7:].encode()
     assert [seen[1].get("range"), seen[1].get("if-range")] == [None, None]
     assert seen[2].get("range") == many[7:].encode()
+    lines = proxy.log_lines(3, port=client.port)
+    assert [line.get("detail") for line in lines] == [None, "ranges-dropped", None]
 
 
 def test_query_duplicates(make_proxy: MakeProxy, upstream: Upstream, connect: Connect) -> None:

@@ -177,6 +177,16 @@ def test_an_answer_that_does_not_come_in_time_counts(bench: Bench, connect: Conn
     assert sorted(statuses) == [200] * 5 + [504]
 
 
+def test_the_log_has_who_was_tried_before(bench: Bench, connect: Connect) -> None:
+    (good,) = named(bench, "g")
+    dead = free_address()
+    proxy = over(bench, dead, {"address": good.address, "backup": True})
+    client = connect(proxy)
+    assert client.ask(request()).status == 200
+    (line,) = proxy.log_lines(1, port=client.port)
+    assert (line["tried"], line["server"]) == ([dead], good.address)
+
+
 # active checks
 
 
@@ -185,7 +195,7 @@ def test_checks_leave_a_server_out_and_take_it_back(bench: Bench, connect: Conne
     b.on("/health", reply(status="503 Busy"))
     check = {"path": "/health", "interval": "100ms", "timeout": "1s", "status": 200, "fall": 2, "rise": 2}
     proxy = over(bench, a, b, health=check, balance="round_robin")
-    assert eventually(noted(proxy, b.address, "left out by its checks", "503"), 5)
+    assert eventually(noted(proxy, b.address, "left out by its checks: status 503, not 200"), 5)
     client = connect(proxy)
     assert asked(client, 8) == 8 * "a"
     b.on("/health", reply())
