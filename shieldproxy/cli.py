@@ -14,7 +14,7 @@ import click
 
 import shieldproxy
 from shieldproxy.config import Config, Loaded, from_arguments, load
-from shieldproxy.configplan import plan
+from shieldproxy.configplan import STREAMS, plan
 from shieldproxy.configwarnings import pointless, unwritable
 from shieldproxy.core.address import Address
 from shieldproxy.core.plan import Plan
@@ -53,7 +53,8 @@ def run(config: str | None, listen: tuple[str, ...], to: tuple[str, ...]) -> Non
     from shieldproxy.run import worker
 
     try:
-        status = worker.main(made)
+        shown = made.error in STREAMS  # on the screen, where these are already
+        status = worker.main(made, warnings=() if shown else warnings)
     except worker.StartFailed as error:
         click.echo(f"shieldproxy: {error}", err=True)
         status = FAILED
@@ -65,7 +66,10 @@ def run(config: str | None, listen: tuple[str, ...], to: tuple[str, ...]) -> Non
 def check(config: str) -> None:
     """Read CONFIG and say what is wrong with it, each fault on a line; exit 2 if there is any."""
     read, made, warnings = _planned(load(config))
-    _warn([*warnings, *unwritable(read, made)])
+    from shieldproxy.net.source import source_fault
+
+    fault = source_fault(made.upstreams.values())
+    _warn([*warnings, *unwritable(read, made), *([f"{config}: {fault}"] if fault else [])])
     click.echo(f"{config}: in order")
     for name, text in _summary(read, made):
         click.echo(f"  {name:<10} {text}")

@@ -20,7 +20,7 @@ from shieldproxy import configtypes
 from shieldproxy.configbounds import BuffersTable, LimitsTable, TimeoutsTable
 from shieldproxy.configfiles import Document, Merged, Raw, address_beside, merge, read_files
 from shieldproxy.configjudges import FORWARDING, ipv4, quoted
-from shieldproxy.configread import ConfigFault, Faults, Where, either, guess, read_table
+from shieldproxy.configread import ConfigFault, Faults, Where, either, guess, keys, read_table
 from shieldproxy.configschema import (
     AdminTable,
     LogTable,
@@ -34,6 +34,10 @@ from shieldproxy.units import show_seconds
 
 T = TypeVar("T", bound=msgspec.Struct)
 DEFAULT_LISTEN = "127.0.0.1:8080"
+ELSEWHERE = {
+    "route": dict.fromkeys(keys(RuleTable), ': it belongs into a [[rule]] with path = "..."'),
+}
+"""What is said of keys that stand in the wrong table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +129,7 @@ def _typed(merged: Merged, faults: Faults) -> Config | None:
         found = []
         for raw, where in merged.lists[key]:
             before = len(faults)
-            read = read_table(kind, raw, where, faults)
+            read = read_table(kind, raw, where, faults, ELSEWHERE.get(key))
             # An index is hard to find in a long file, a name is not.
             faults.tell(before, raw.get("name") if isinstance(raw, dict) and key == "rule" else None)
             if read is not None:

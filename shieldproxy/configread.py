@@ -161,10 +161,13 @@ def keys(table: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
     return {info.encode_name: info for info in msgspec.structs.fields(table)}
 
 
-def read_table(table: type[T], raw: object, where: Where, faults: Faults) -> T | None:
+def read_table(
+    table: type[T], raw: object, where: Where, faults: Faults, elsewhere: Mapping[str, str] | None = None
+) -> T | None:
     """Read a table; None where it is none, or lacks what it must have.
 
     After a fault the rest of it still comes back, so that what lies between tables is looked at as well.
+    ``elsewhere``: what is said of keys that belong into another table.
     """
     if not isinstance(raw, dict):
         faults.add(where, f"{shown(raw)} is no table", allowed(table, msgspec.Meta()))
@@ -172,7 +175,11 @@ def read_table(table: type[T], raw: object, where: Where, faults: Faults) -> T |
     known = keys(table)
     for key in raw:
         if key not in known:
-            faults.add(where.at(key), f"unknown key{guess(key, known)}", ", ".join(known))
+            faults.add(
+                where.at(key),
+                f"unknown key{(elsewhere or {}).get(key) or guess(key, known)}",
+                ", ".join(known),
+            )
     values = {}
     for key, info in known.items():
         kind, meta = unwrap(info.type)

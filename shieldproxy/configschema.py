@@ -97,7 +97,10 @@ class RouteTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Annotated[ListenAddress, Meta(description="One of server.listen; without it: all of them.")] | None
     ) = None
     host: Annotated[HostPattern, Meta(description='Exact, "*.example" or "*".')] = HostPattern("*")
-    path: Annotated[PathPrefix, Meta(description="A prefix, by whole segments.")] = PathPrefix("/")
+    path: Annotated[
+        PathPrefix,
+        Meta(description="A prefix, by whole segments, of the path decoded and without dot segments."),
+    ] = PathPrefix("/")
     request_headers: Annotated[HeadersTable, Meta(description="Fields of the request.")] | None = None
     response_headers: Annotated[HeadersTable, Meta(description="Fields of the response.")] | None = None
     request_id: (

@@ -4,6 +4,7 @@ Values that never act, because another one stands before them; pairs of values t
 them; folders that are missing here. Only what is certain is told, each on one line with its place.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from sys import maxsize
@@ -24,16 +25,22 @@ NO_HEADERS = HeadersTable()
 
 
 def unwritable(config: Config, made: Plan) -> list[str]:
-    """One line for each folder that is missing here; it may be there where the file is served from."""
+    """One line for each folder that is not to be written here; it may be where the file is served from."""
     logs = (("log.access", made.access), ("log.error", made.error))
     folders = [(key, str(Path(place).parent)) for key, place in logs if place not in STREAMS]
     if made.buffers.directory and made.buffers.disk_total:
         folders.append(("buffers.directory", made.buffers.directory))
     return [
-        f"{config.main}: {key}: there is no folder {folder}"
-        for key, folder in folders
-        if not Path(folder).is_dir()
+        f"{config.main}: {key}: {wrong} {folder}" for key, folder in folders if (wrong := _unusable(folder))
     ]
+
+
+def _unusable(folder: str) -> str:
+    if not Path(folder).exists():
+        return "there is no folder"
+    if not Path(folder).is_dir():
+        return "no folder is"
+    return "" if os.access(folder, os.W_OK | os.X_OK) else "the present user cannot write in"
 
 
 def pointless(config: Config, made: Plan) -> list[str]:
@@ -90,8 +97,16 @@ def _buffers(config: Config, made: Plan) -> Iterator[str]:
 
 
 def _upstreams(config: Config, made: Plan) -> Iterator[str]:
+    whose: dict[str, str] = {}
     for name, placed in config.upstreams.items():
         spec = made.upstreams[name]
+        for address in map(str, (*spec.servers, *spec.backup)):
+            other = whose.setdefault(address, name)
+            if other != name:
+                told = (
+                    f"{address} is a server of upstream.{other} too: each has its own max_connections there"
+                )
+                yield f"{placed.where.at('servers')}: {told}"
         for key, why in [*_servers(placed.table, spec), *_without(placed.table, spec)]:
             yield f"{placed.where.at(key)}: {why}"
 

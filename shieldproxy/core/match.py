@@ -72,7 +72,7 @@ def path_fault(path: str) -> str | None:
     if not _PATH.fullmatch(path):
         return f"does not begin with a slash, or holds a space, a control character, ? or #; {allowed}"
     if any(part in ("", ".", "..") for part in path[1:].removesuffix("/").split("/")) and path != "/":
-        return f"has an empty segment or a dot segment, which no request keeps; {allowed}"
+        return f"has an empty segment or a dot segment, and requests are compared without them; {allowed}"
     return None
 
 

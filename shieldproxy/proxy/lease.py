@@ -100,7 +100,7 @@ async def _connect(house: House, ex: Exchange, place: Server) -> Upstream:
                 group.free(place)
                 status = STATUS.get(exc.reason, 502)
                 house.journal.warn(
-                    f"upstream {group.name}: cannot connect, answered with {status}: {exc.detail}"
+                    f"upstream {group.name}: {exc.detail}; no server took it: answered with {status}"
                 )
                 by = "proxy" if ours else "upstream"
                 raise Ended(by, "connect", f"connect-{exc.reason}", status) from exc

@@ -10,7 +10,7 @@ import gc
 import resource
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -48,12 +48,13 @@ class StartFailed(Exception):
     """The worker cannot start; the message says why in one line."""
 
 
-def main(plan: Plan, ready: Ready | None = None) -> int:
+def main(plan: Plan, ready: Ready | None = None, warnings: Sequence[str] = ()) -> int:
     """Serve by a plan until told to stop.
 
     Args:
         plan: what to serve.
         ready: called with the addresses listened on, once they are.
+        warnings: of the configuration, for the error log.
 
     Returns:
         The exit code: 0 after a drain, 1 after a failure.
@@ -62,6 +63,8 @@ def main(plan: Plan, ready: Ready | None = None) -> int:
         StartFailed: an address or a log file is not to be had.
     """
     journal = _open_logs(plan)
+    for line in warnings:
+        journal.warn(line)
     fault = source_fault(plan.upstreams.values())
     if fault:
         raise StartFailed(fault)

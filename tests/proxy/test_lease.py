@@ -87,6 +87,9 @@ async def test_what_we_lack_ejects_no_server(
         group = house.worker.house.groups["legacy"]
         assert group.ejections == 0
         assert not any(each.health.troubled for each in group.servers)
-        assert f"upstream legacy: cannot connect, answered with {status}: we have none" in await house.errors()
+        assert (
+            f"upstream legacy: we have none; no server took it: answered with {status.decode()}"
+            in await house.errors()
+        )
         short.clear()
         assert (await house.some(house.connect(ASK))).split(b" ")[1] == b"200"

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import types
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -72,8 +73,9 @@ class Worker(types.ModuleType):
         self.ends = ends
         self.StartFailed = type("StartFailed", (Exception,), {})
 
-    def main(self, plan: Plan) -> int:
+    def main(self, plan: Plan, warnings: Sequence[str] = ()) -> int:
         self.plans.append(plan)
+        self.warnings = warnings
         if isinstance(self.ends, str):
             raise self.StartFailed(self.ends)
         return self.ends
@@ -153,6 +155,24 @@ def test_check_warns_of_a_log_without_a_folder(folder: Path) -> None:
     )  # fmt: skip
     (folder / "logs").mkdir()
     assert call("check", "good.toml").stderr == ""
+
+
+@pytest.mark.usefixtures("folder")
+def test_warnings_of_run_are_in_the_error_log_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Worker(0)
+    put_in_place(worker, monkeypatch)
+    odd = LEAST + "[timeouts]\nbody_total = '1s'\n"
+    (folder / "good.toml").write_text(odd + "[log]\nerror = 'e.log'\n")
+    said = call("run", "good.toml").stderr
+    assert said == "".join(f"warning: {line}\n" for line in worker.warnings) != ""
+    (folder / "good.toml").write_text(odd)
+    assert (call("run", "good.toml").stderr, list(worker.warnings)) == (said, []), "they are on it already"
+
+
+@pytest.mark.usefixtures("folder")
+def test_check_tells_of_a_source_that_this_host_does_not_have(folder: Path) -> None:
+    (folder / "good.toml").write_text(LEAST.replace("servers", "source = '192.0.2.77'\nservers", 1))
+    assert "upstream.legacy.source: cannot connect from 192.0.2.77" in call("check", "good.toml").stderr
 
 
 @pytest.mark.parametrize("command", ["check", "explain", "run"])

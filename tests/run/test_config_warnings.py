@@ -148,5 +148,21 @@ def test_a_missing_folder_is_told_by_check(write: Write) -> None:
     assert loaded.config is not None
     made = plan(loaded.config)
     assert unwritable(loaded.config, made) == ["a.toml: buffers.directory: there is no folder none"]
+    (write.folder / "none").write_text("")
+    assert unwritable(loaded.config, made) == ["a.toml: buffers.directory: no folder is none"]
+    (write.folder / "none").unlink()
     (write.folder / "none").mkdir()
     assert unwritable(loaded.config, made) == []
+
+
+def test_a_server_of_two_upstreams_is_told(write: Write) -> None:
+    (line,) = write.warnings(f"{LEAST}[upstream.again]\nservers = ['127.0.0.1:9000']\n")
+    assert line.startswith(
+        "a.toml: upstream.again.servers: 127.0.0.1:9000 is a server of upstream.legacy too"
+    )
+
+
+def test_a_rule_s_key_in_a_route_is_sent_where_it_belongs(write: Write) -> None:
+    loaded = load(write(least("", "half_close = 'abort'")))
+    (fault,) = loaded.faults
+    assert fault.wrong == 'unknown key: it belongs into a [[rule]] with path = "..."'
