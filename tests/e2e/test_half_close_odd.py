@@ -12,7 +12,7 @@ from tests.kit.client import request
 from tests.kit.endings import outcome
 from tests.kit.killable import killable
 from tests.kit.leaving import CONTINUE, WHOLE, leaving
-from tests.kit.sockets import SYN_SENT, eventually, full_backlog, to_port
+from tests.kit.sockets import SYN_SENT, eventually, full_backlog, held_by, to_port
 from tests.kit.watch import Watch
 
 
@@ -196,7 +196,8 @@ def test_killed_while_connecting(bench: Bench, half_close: str) -> None:
         port = listener.getsockname()[1]
         scene = leaving(bench, half_close, {"servers": [f"127.0.0.1:{port}"], "connect_timeout": "20s"})
         with killable(scene.proxy.address, request()) as client:
-            assert eventually(lambda: to_port(port, SYN_SENT, pid=scene.proxy.pid))
+            pid = scene.proxy.pid  # the fillers are in SYN_SENT too
+            assert eventually(lambda: {row.inode for row in to_port(port, SYN_SENT)} & held_by(pid))
             client.kill()
             scene.gone(client.port, "abort" if half_close == "abort" else "reset", "connect")
 
