@@ -29,6 +29,23 @@ ROUTE_VALUES = (
     "max_query_duplicates",
 )
 """Keys of a route that tell how a request is treated, for ``explain``."""
+UPSTREAM_VALUES = (
+    "max_connections",
+    "queue_length",
+    "queue_timeout",
+    "connect_timeout",
+    "response_timeout",
+    "balance",
+    "http_version",
+    "keep_alive",
+    "pool_idle",
+    "max_requests",
+    "host",
+    "header_case",
+    "max_head",
+    "source",
+)
+"""Keys of an upstream that tell how its servers are asked, for ``explain``."""
 STREAMS = ("stdout", "stderr", "none")
 Effects = list[tuple[str, object]]
 
@@ -81,6 +98,12 @@ def _base(config: Config) -> tuple[Effects, dict[str, str]]:
         for key, value in _set_keys(placed.table):
             effects.append((f"{group}.{key}", value))
             origins[f"{group}.{key}"] = str(placed.where.at(key))
+    for key, _ in _set_keys(config.buffers.table):
+        origins[f"buffers.{key}"] = str(config.buffers.where.at(key))
+    for name, upstream in config.upstreams.items():
+        for key in UPSTREAM_VALUES:
+            if getattr(upstream.table, key) != keys(UpstreamTable)[key].default:
+                origins[f"upstream.{name}.{key}"] = str(upstream.where.at(key))
     return effects, origins
 
 

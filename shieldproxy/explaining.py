@@ -6,7 +6,7 @@ The rule book and the routes are those that serve requests; here their answer is
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import msgspec
@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shieldproxy import units
-from shieldproxy.configplan import ROUTE_VALUES
+from shieldproxy.configplan import ROUTE_VALUES, UPSTREAM_VALUES
 from shieldproxy.core.explain import Considered, Effective, Explanation, Reason
 from shieldproxy.core.plan import Plan
 from shieldproxy.core.routes import Route, RouteTable
@@ -26,6 +26,8 @@ NONE = {
     "request_version": "as sent",
     "buffer_request": "as the route says",
     "buffer_response": "as the route says",
+    "host": "as sent",
+    "source": "as the kernel chooses",
 }
 """What None means, where it is not HTTP/1.1."""
 
@@ -53,6 +55,8 @@ class Explained:
     values: tuple[Effective, ...]
     """What is in force: the policy, with the route's values where no rule has one; then the route's own."""
     files: tuple[str, ...]
+    beyond: tuple[Effective, ...] = ()
+    """How the route's upstream is asked, and what is held of bodies: no rule changes these."""
 
 
 def explained(plan: Plan, request: Request, files: Sequence[str]) -> Explained:
@@ -61,7 +65,21 @@ def explained(plan: Plan, request: Request, files: Sequence[str]) -> Explained:
     explanation = RuleBook(plan.rules, plan.base).explain(*facts, origins=plan.origins)
     route = RouteTable(plan.routes).find(request.listen, request.host, request.path)
     values = explanation.values if route is None else _with_route(explanation.values, route, plan.origins)
-    return Explained(request, explanation, route, tuple(values), tuple(files))
+    beyond = () if route is None else _beyond(plan, route)
+    return Explained(request, explanation, route, tuple(values), tuple(files), tuple(beyond))
+
+
+def _beyond(plan: Plan, route: Route) -> Iterator[Effective]:
+    """The values of a route's upstream and of the buffers."""
+    tables = (
+        (f"upstream.{route.upstream}", plan.upstreams[route.upstream], UPSTREAM_VALUES),
+        ("buffers", plan.buffers, [field.name for field in fields(plan.buffers)]),
+    )
+    for table, values, names in tables:
+        for name in (f"{table}.{key}" for key in names):
+            value = getattr(values, name.rpartition(".")[2])
+            shown = value.decode("latin-1") if isinstance(value, bytes) else value
+            yield Effective(name, shown, plan.origins.get(name, "default"))
 
 
 def _with_route(values: Sequence[Effective], route: Route, origins: Mapping[str, str]) -> Iterator[Effective]:
@@ -79,14 +97,17 @@ def _with_route(values: Sequence[Effective], route: Route, origins: Mapping[str,
 def readable(name: str, value: object) -> object:
     """A value as the configuration would write it; numbers without a unit, switches and texts stay."""
     if value is None:
-        return NONE.get(name, "1.1")
+        return NONE.get(name.rpartition(".")[2], "1.1")
+    if name.startswith("buffers."):
+        return units.show_size(value) if isinstance(value, int) else value or "the system's"
     if value == sys.maxsize:
         return units.OFF
     if name.endswith("_rate") and isinstance(value, float):
         return units.show_rate(value)
     if isinstance(value, float):
         return units.show_seconds(value)
-    if name.startswith("limits.") and name != "limits.fields" and isinstance(value, int):
+    size = name.startswith("limits.") and name != "limits.fields"
+    if (size or name.endswith(".max_head")) and isinstance(value, int):
         return units.show_size(value)
     return value
 
@@ -127,6 +148,9 @@ def as_json(found: Explained) -> str:
         ],
         "policy": {
             value.name: {"value": _number(value.value), "origin": value.origin} for value in found.values
+        },
+        "beyond": {
+            value.name: {"value": _number(value.value), "origin": value.origin} for value in found.beyond
         },
     }
     return msgspec.json.format(msgspec.json.encode(answer), indent=2).decode()
@@ -206,7 +230,7 @@ def _text(name: str, value: object) -> str:
 
 def _cells(found: Explained) -> Iterator[tuple[tuple[str, str, str], str]]:
     """Name, value and origin of each value in force, and its style."""
-    for value in found.values:
+    for value in (*found.values, *found.beyond):
         shown = _text(value.name, value.value)
         yield (value.name, shown, value.origin), "" if value.origin == "default" else "cyan"
 

@@ -41,5 +41,6 @@ class Plan:
     origins: Mapping[str, str] = field(default_factory=dict)
     """For ``explain``: where a value was set, as "FILE: key"; what is missing is default.
 
-    A value of ``base`` has its dotted name, one of a route ``KEY of PLACE`` (see ``Route.place``).
+    A value of ``base``, ``buffers`` or an upstream has its dotted name, one of a route ``KEY of PLACE`` (see
+    ``Route.place``).
     """

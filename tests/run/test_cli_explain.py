@@ -242,3 +242,18 @@ def test_without_a_route_there_is_nothing_of_one(folder: Path) -> None:
     assert told["route"] is None
     assert list(told["policy"]) == list(EFFECTS)
     assert "buffer_request  as the route says  default" in call("explain", "rules.toml").stdout.splitlines()
+
+
+def test_how_the_upstream_is_asked_and_what_is_held_of_bodies(folder: Path) -> None:
+    """No rule changes these, and where they come from is told all the same."""
+    odd = LEAST.replace("[[route]]", 'http_version = "1.0"\nmax_head = "8KiB"\n[[route]]')
+    (folder / "rules.toml").write_text(odd + '[buffers]\ndisk_total = "1MiB"\n')
+    told = {name: (value["value"], value["origin"]) for name, value in asked()["beyond"].items()}
+    assert told["upstream.legacy.http_version"] == ("1.0", "rules.toml: upstream.legacy.http_version")
+    assert told["upstream.legacy.max_connections"] == (32, "default")
+    assert told["buffers.disk_total"] == (1 << 20, "rules.toml: buffers.disk_total")
+    lines = call("explain", "rules.toml").stdout.splitlines()
+    assert "buffers.disk_total  1MiB  rules.toml: buffers.disk_total" in lines
+    assert "upstream.legacy.max_head  8KiB  rules.toml: upstream.legacy.max_head" in lines
+    assert "upstream.legacy.host  as sent  default" in lines
+    assert "upstream.legacy.connect_timeout  5s  default" in lines

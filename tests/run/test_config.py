@@ -83,6 +83,8 @@ def test_what_is_included_comes_first_and_the_including_file_wins(write: Write) 
         "timeouts.keep_alive": "a.toml: timeouts.keep_alive",
         "limits.fields": "sub/inner.toml: limits.fields",
         "limits.head": "sub/deep.toml: limits.head",
+        "upstream.legacy.max_connections": "sub/inner.toml: upstream.legacy.max_connections",
+        "upstream.legacy.queue_timeout": "a.toml: upstream.legacy.queue_timeout",
     }
 
 
