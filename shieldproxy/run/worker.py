@@ -119,9 +119,9 @@ def _room(plan: Plan, journal: Journal) -> Room:
     if plan.max_connections > room:
         journal.say(
             "warning" if room < 0.9 * plan.max_connections else "info",
-            f"server.max_connections = {plan.max_connections} does not fit into {hard} descriptors, of which "
-            f"{upstreams} are for upstreams and {OWN_DESCRIPTORS + reserve} for refusals and for ourselves: "
-            f"{room} are used; raise RLIMIT_NOFILE for more",
+            f"{room} clients at most, not {plan.max_connections} (server.max_connections): of {hard} descriptors "
+            f"{upstreams} are for upstreams and {OWN_DESCRIPTORS + reserve} for refusals and for ourselves; "
+            "raise RLIMIT_NOFILE for more",
         )
     most = min(plan.max_connections, room)
     return Room(most, reserve, room, min(hard // FILES, MOST_FILES))
