@@ -158,7 +158,7 @@ def weather(stage: Stage, proxy: Proxy, state: str, count: int, options: Options
 
 def spell(stage: Stage, server: Server, options: Options) -> list[Sample]:
     """Good clients alone, or beside whoever is there: a few runs."""
-    count, seconds = (2, 1) if options.short else (3, 3)
+    count, seconds = (4, 1) if options.short else (3, 3)
     return [load.run(stage.rig, server, SCENARIO, seconds, options.tries) for _ in range(count)]
 
 

@@ -44,7 +44,7 @@ DENIALS: Final = 8
 class Patience:
     """What is known of one server. Ages and times are in seconds."""
 
-    __slots__ = ("_burst", "_burst_began", "_closes", "_denied", "_low", "_survived")
+    __slots__ = ("_burst", "_burst_began", "_calm", "_closes", "_denied", "_low", "_survived")
 
     def __init__(self) -> None:
         self._closes: deque[float] = deque(maxlen=KEPT)
@@ -53,6 +53,8 @@ class Patience:
         self._denied = 0
         self._burst: list[float] = []
         self._burst_began = -inf
+        self._calm = GRACE
+        """What is safe while no close has just been seen: asked for by every request that is sent once."""
 
     def ended(self, now: float, age: float) -> None:
         """The server has closed a connection that was idle for `age`."""
@@ -70,14 +72,20 @@ class Patience:
                 self._denied = 0
                 self._closes = deque(sorted(self._closes)[(len(self._closes) + 1) // 2 :], maxlen=KEPT)
                 self._find_low()
+        self._judge()
 
     def safe(self, now: float) -> float:
         """Seconds of idleness up to which a connection may carry a request that is sent once; negative: none.
 
         A close that has just been seen counts, whatever it turns out to have been.
         """
+        if not self._burst:
+            return self._calm
         bound = self._bound(now)
         return min(max(GRACE, self._survived * SHARE), bound)
+
+    def _judge(self) -> None:
+        self._calm = min(max(GRACE, self._survived * SHARE), self._low * SHARE, self._low - LEAST_MARGIN)
 
     def keep(self, now: float) -> float:
         """Seconds of idleness after which the server is about to close a connection; inf: it never did."""
@@ -98,10 +106,12 @@ class Patience:
         youngest, oldest = min(burst), max(burst)
         if youngest < oldest * SHARE - LEAST_MARGIN:
             self._survived = 0.0
+            self._judge()
             return
         self._survived = max(self._survived, youngest)
         self._closes.append(youngest)
         self._find_low()
+        self._judge()
 
     def _find_low(self) -> None:
         closes = sorted(self._closes)

@@ -134,3 +134,14 @@ def test_nothing_older_than_what_was_seen_is_ever_safe(events: list[Any]) -> Non
             seen = max(seen, part * 100)
         now += pause
         assert -LEAST_MARGIN <= patience.safe(now) <= max(GRACE, seen * SHARE) < inf
+
+
+@given(st.lists(st.tuples(st.booleans(), st.floats(0, 40), st.floats(0, 2)), max_size=60))
+def test_what_is_kept_ready_is_what_would_be_found_anew(told: list[tuple[bool, float, float]]) -> None:
+    patience, now = Patience(), 100.0
+    for closed, age, later in told:
+        patience.ended(now, age) if closed else patience.lasted(age)
+        now += later
+        said = patience.safe(now)
+        bound = patience._bound(now)
+        assert said == min(max(GRACE, patience._survived * SHARE), bound)
