@@ -119,8 +119,9 @@ def _room(plan: Plan, journal: Journal) -> Room:
     if plan.max_connections > room:
         journal.say(
             "warning" if room < 0.9 * plan.max_connections else "info",
-            f"{room} clients at most, not {plan.max_connections} (server.max_connections): of {hard} descriptors "
-            f"{upstreams} are for upstreams and {OWN_DESCRIPTORS + reserve} for refusals and for ourselves; "
+            f"{room} clients at most, not {plan.max_connections} (server.max_connections): of {hard} "
+            f"descriptors {upstreams} are for upstreams and "
+            f"{OWN_DESCRIPTORS + reserve} for refusals and for ourselves; "
             "raise RLIMIT_NOFILE for more",
         )
     most = min(plan.max_connections, room)
