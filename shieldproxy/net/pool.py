@@ -79,8 +79,9 @@ class Group(Connections):
         server = self._choose(ticket)
         if server is None or not self._sure(server):
             return None
-        granted = self._lease(server, once=False)
-        return granted if isinstance(granted, Upstream) else None
+        self._went(server)
+        server.taken += 1
+        return _handed_over(server.idle.pop())
 
     def enter(self, ticket: Ticket) -> Grant | None:
         """Return a connection or a place at a server; None: the ticket now stands in the line.
@@ -117,6 +118,9 @@ class Group(Connections):
         server = self._only
         return server if server.idle or server.open < self.spec.max_connections else None
 
+    def _went(self, server: Server) -> None:
+        """A request goes to a server, as chosen."""
+
     def _lease(self, server: Server, *, once: bool) -> Grant:
         """An idle connection of a server that can take one, or a place there.
 
@@ -124,6 +128,7 @@ class Group(Connections):
             server: as chosen.
             once: the request cannot be sent again: idle connections that may be about to end are none.
         """
+        self._went(server)
         server.taken += 1
         if server.idle and self._good(server):
             if not once or self._sure(server):

@@ -15,7 +15,7 @@ from shieldproxy.core.upstreams import UpstreamSpec
 from shieldproxy.net.lobby import Lobby
 from shieldproxy.net.pool import Group
 from shieldproxy.net.record import Upstream
-from shieldproxy.net.server import Grant, Server, Ticket
+from shieldproxy.net.server import Server, Ticket
 
 
 class Alarm:
@@ -100,14 +100,13 @@ class Several(Group):
         bad = min(s.health.badness for s in servers)
         return [number for number, server in enumerate(servers) if server.health.badness == bad]
 
-    def _lease(self, server: Server, *, once: bool) -> Grant:
+    def _went(self, server: Server) -> None:
         self._turn += 1
         if self.spec.balance == "round_robin":
             self._round.went(self._numbers[server], self._able())
         elif self.spec.balance == "least_connections" and not server.leased:
             self._round.went(self._numbers[server], self._unleased(self._able()))
         self._asked(server)
-        return super()._lease(server, once=once)
 
     def _asked(self, server: Server) -> None:
         health = server.health

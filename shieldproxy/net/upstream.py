@@ -31,7 +31,8 @@ async def connect(
         unwanted: asked whenever the bell rings; True gives up.
 
     Raises:
-        ConnectFailed: with the reason of the last address tried.
+        ConnectFailed: with the reason of the last address tried. A connection that is there by the time
+            when nobody wants it is returned: others can use it.
     """
     failure = ConnectFailed("unresolved", f"{server.name} has no address")
     try:
@@ -106,6 +107,8 @@ async def _connect_one(
         while code and not up.latch & (OUT | ERROR | HUP):
             rung = await bell.wait(deadline)
             if unwanted():
+                if _is_connected(sock):
+                    break  # the server has it: to close it now would be one connection more for the server
                 raise ConnectFailed("unwanted", f"{server.name}: nobody waits for it any more")
             if not rung and lobby.now >= deadline:
                 raise ConnectFailed("timeout", f"{server.name}: not connected within the connect_timeout")
@@ -116,6 +119,14 @@ async def _connect_one(
         lobby.close(up)
         raise
     return up
+
+
+def _is_connected(sock: socket.socket) -> bool:
+    try:
+        sock.getpeername()
+    except OSError:
+        return False
+    return True
 
 
 def _reason(code: int | None) -> str:

@@ -214,7 +214,7 @@ class TestDrain:
             client.half_close()
             scene.gone(client.port, "abort", "upstream")
         scene.proxy.signal(signal.SIGTERM)
-        assert eventually(lambda: "draining: 1 exchanges" in scene.proxy.stderr())
+        assert eventually(lambda: "draining: 1 exchange" in scene.proxy.stderr())
         client.close()
         scene.still_asked()
         assert scene.proxy.process.poll() is None
@@ -236,5 +236,5 @@ class TestDrain:
         begun = Watch()
         assert scene.proxy.terminate() == 0
         begun.took(0.4, 3)
-        assert "cut off: 1 exchanges" in scene.proxy.stderr()
+        assert "cut off: 1 exchange" in scene.proxy.stderr()
         scene.left_alone("GET")
