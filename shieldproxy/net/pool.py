@@ -122,12 +122,7 @@ class Group(Connections):
         """A request goes to a server, as chosen."""
 
     def _lease(self, server: Server, *, once: bool) -> Grant:
-        """An idle connection of a server that can take one, or a place there.
-
-        Args:
-            server: as chosen.
-            once: the request cannot be sent again: idle connections that may be about to end are none.
-        """
+        """An idle connection of a server that can take one, or a place there; `once`: a sure one."""
         self._went(server)
         server.taken += 1
         if server.idle and self._good(server):
