@@ -226,6 +226,7 @@ def test_a_dripped_head_gets_the_same_answer(data: bytes, steps: list[int]) -> N
 
 @given(st.binary(max_size=200))
 def test_noise_is_never_taken(data: bytes) -> None:
+    assume(b"HTTP/1." not in data)  # a head can be as short as that
     head, _ = read(data + b"\r\n\r\n")
     assert isinstance(head, Fault)
     assert isinstance(read_response(data + b"\r\n\r\n", len(data) + 4, b"GET"), Fault)
