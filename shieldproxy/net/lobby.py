@@ -238,10 +238,7 @@ class Lobby:
                 continue
             self.guard(record, record.on_event, record, happened & ~LONG)
             over = self.clock() >= ends
-        for (
-            record,
-            happened,
-        ) in self.ready.items():  # who is left goes before those who have had another share
+        for record, happened in self.ready.items():  # behind those who are left: they have had their share
             left[record] = left.get(record, 0) | happened
         self.ready = left
 

@@ -232,8 +232,7 @@ class Collect:
 
     def _no_room(self, ex: Exchange, detail: str) -> None:
         self._short.note(detail)
-        ever = self._house.store.on and detail != "beyond-disk-total"
-        self._refuse(ex, 503, "spool-full", detail, retry_after=RETRY_AFTER if ever else None)
+        self._refuse(ex, 503, "spool-full", detail, retry_after=RETRY_AFTER)
 
     def _whole(self, ex: Exchange, intake: Intake) -> None:
         """All of it is here: from now on it is a request like any other."""

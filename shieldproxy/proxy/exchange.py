@@ -33,7 +33,9 @@ async def serve(house: House, ex: Exchange) -> None:
     house.lobby.tick()
     try:
         ending = await _answer(house, ex)
-        if ex.to_down or ex.out is not None:
+        if ex.rec.exchange is not ex:
+            _let_go(ex)  # cut off meanwhile, and in the books
+        elif ex.to_down or ex.out is not None:
             house.send_rest(ex, ending)  # whoever reads slowly does so without a task
         else:
             finish(house, ex, ending)

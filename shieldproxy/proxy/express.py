@@ -149,8 +149,10 @@ class Express(Desk):
 
     def _send(self, ex: Exchange, up: Upstream) -> None:
         """Write the request to a pooled connection and wait for the answer."""
+        lobby = self._lobby
         ex.up = up
         ex.server = up.server
+        ex.asked = now = lobby.now
         up.exchange = ex
         request = ex.request
         if ex.group.manners is not None:
@@ -170,8 +172,6 @@ class Express(Desk):
             return
         up.on_event = self._on_upstream
         up.on_due = self._on_upstream_due
-        lobby = self._lobby
-        ex.asked = now = lobby.now
         due = now + ex.group.spec.response_timeout
         up.due = due
         if due <= up.slot:

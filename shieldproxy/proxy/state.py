@@ -142,7 +142,7 @@ class Exchange:
         """Of these, bytes that are no body."""
         self.retries = 0
         self.asked = 0.0
-        """When the request had gone to the upstream in the express lane; 0 before."""
+        """When it had its place at the server, of one granted in the express lane; 0 before."""
         self.times: Times | None = None
         """None: it had its place at once, from `asked` until now."""
         self.id = ""

@@ -73,7 +73,7 @@ def test_without_room_in_files_memory_is_the_bound(
     answer = client.response()
     assert answer.status == 503
     detail = "no-file" if buffers["disk_total"] == "off" else "disk-total"
-    assert ("retry-after" in answer) is (detail == "disk-total"), "a pipe may be free later; files never are"
+    assert int(answer.get("retry-after") or 0) > 0
     assert answer.error == "proxy_internal_error"
     assert [seen.target for seen in upstream.requests] == [b"/fits"]
     told = [(line["reason"], line.get("detail")) for line in proxy.log_lines(2, kind="exchange")]

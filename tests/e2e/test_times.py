@@ -9,6 +9,7 @@ import pytest
 from tests.e2e.conftest import Bench, Connect
 from tests.kit.answers import held, reply
 from tests.kit.client import Client, request
+from tests.kit.link import Turn
 from tests.kit.proxy import Proxy
 from tests.kit.upstream import Upstream
 
@@ -84,3 +85,23 @@ def test_a_slow_client_s_time_is_not_the_server_s(
     whole, queued, server = times(proxy, client)
     assert queued == 0
     assert 0 < server < whole - its
+
+
+@pytest.mark.parametrize("size", [200_000, 2_000_000])
+def test_a_large_upload_has_the_server_from_its_place_on(
+    bench: Bench, upstream: Upstream, connect: Connect, size: int
+) -> None:
+    """Over a kept connection, whose socket takes the small one at once and the large one in part."""
+    proxy = one_place(bench, upstream)
+    assert connect(proxy).ask(request("/first")).status == 200
+
+    def story(turn: Turn) -> None:
+        time.sleep(LONG)
+        turn.send(reply())
+
+    upstream.then(story)
+    client = connect(proxy)
+    assert client.ask(request("/up", method="POST", body=b"x" * size)).status == 200
+    whole, queued, server = times(proxy, client)
+    assert queued == 0
+    assert LONG <= server <= whole
