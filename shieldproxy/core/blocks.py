@@ -1,16 +1,17 @@
 """Heads whose fields came before, remembered as one block of bytes.
 
-A browser sends the same fields with request after request; what changes is the target, the cookie and the
-page it comes from. A server sends the same fields with page after page; what changes is the length, and once
-a second the date. So the head without those lines is looked up as a whole, byte for byte: one look-up in
-place of one for each line, and what goes on is ready as one block too.
+A browser sends the same fields with request after request; what changes is the target, the cookie, the page
+it comes from, and the length of what it sends. A server sends the same fields with page after page; what
+changes is the length, and once a second the date. So the head without those lines is looked up as a whole,
+byte for byte: one look-up in place of one for each line, and what goes on is ready as one block too.
 
-Only what has nothing special is kept: no line that has to be read each time (a request's length, a coding,
-Expect, forwarding fields), no secret, and no line that had not come before by itself. A block is kept by head
-and response, which have just read it strictly, line by line; it says nothing that they would not say again.
-It is bounded in entries and in bytes an entry, and forgets all when full: what is in use comes back.
+Only what has nothing special is kept: no line that has to be read each time (a length that is not plain, a
+coding, Expect, forwarding fields), no secret, and no line that had not come before by itself. A block is kept
+by head and response, which have just read it strictly, line by line; it says nothing that they would not say
+again. It is bounded in entries and in bytes an entry, and forgets all when full: what is in use comes back.
 """
 
+import re
 from typing import Final, Generic, TypeVar
 
 from shieldproxy.core.request import RequestHead
@@ -76,9 +77,29 @@ def without_changing(data: bytes, start: int, end: int) -> tuple[bytes, int, byt
     return block, at - start, data[at + 2 : middle], then - middle, second
 
 
-def keep_request(block: bytes, one: int, first: bytes, two: int, second: bytes, head: RequestHead) -> None:
-    """Remember what the lines of a head mean, all but those that differ from request to request."""
-    lines = head.lines
+def without_length(data: bytes, start: int, end: int) -> tuple[bytes, bytes]:
+    """Cut the length out of the head of a request with a body, which has another one each time.
+
+    Returns the head without that line, and CRLF and the line; nothing where it is not in its plainest form.
+    """
+    at = data.find(b"\r\nContent-Length: ", start - 2, end)
+    length = _plain_length(data, at, end) if at > 0 else None
+    if length is None:
+        return data, b""
+    return data[:at] + data[length.end() : end], length[0]
+
+
+_plain_length: Final = re.compile(rb"\r\nContent-Length: (?:0|[1-9][0-9]{0,14})(?=\r\n)").match
+
+
+def keep_request(
+    block: bytes, one: int, first: bytes, two: int, second: bytes, head: RequestHead, *, framed: bool
+) -> None:
+    """Remember what the lines of a head mean, all but those that differ from request to request.
+
+    ``framed``: of these its length is one, and is the last line.
+    """
+    lines = head.lines[:-1] if framed else head.lines
     before, between, behind = b"", b"\r\n".join(lines), b""
     if second:
         index = lines.index(second)
@@ -88,5 +109,5 @@ def keep_request(block: bytes, one: int, first: bytes, two: int, second: bytes, 
         if first:
             between = b"\r\n" + between
             before = b"".join([line + b"\r\n" for line in lines[:other]])
-    meaning = (head.count, head.host, head.user_agent, head.persistent)
+    meaning = (head.count - framed, head.host, head.user_agent, head.persistent)
     REQUEST_BLOCKS.keep(block, (one, two, before, between, behind, *meaning))

@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from shieldproxy.core import fields
-from shieldproxy.core.blocks import REQUEST_BLOCKS, keep_request, without_changing
+from shieldproxy.core.blocks import REQUEST_BLOCKS, keep_request, without_changing, without_length
 from shieldproxy.core.diagnose import (
     BARE_LF,
     FOLDS,
@@ -60,6 +60,7 @@ _plain: Final = re.compile(
 ).match
 _value: Final = re.compile(fields.VALUE).fullmatch
 _known_block: Final = REQUEST_BLOCKS.get
+_DIGITS: Final = len(b"\r\nContent-Length: ")
 
 # Past this many passages through a shieldproxy, a request is going round in circles (RFC 9110 section 7.6).
 _MAX_HOPS: Final = 8
@@ -76,7 +77,8 @@ def read_request(data: bytes, end: int) -> RequestHead | Fault:
         if method == b"CONNECT" or method == b"TRACE":  # noqa: PLR1714 - a set costs twice as much here
             return _read_slowly(data[: end_of_head(data, 0)])
         start = match.end()
-        block, one, first, two, second = without_changing(data, start, end - 4)
+        kept, length = (data, b"") if method == b"GET" else without_length(data, start, end)
+        block, one, first, two, second = without_changing(kept, start, end - len(length) - 4)
         known = _known_block(block)
         if (
             known is not None
@@ -89,15 +91,20 @@ def read_request(data: bytes, end: int) -> RequestHead | Fault:
             head = RequestHead(method, target, path, 1, None, end)
             _, _, before, between, behind, head.count, head.host, head.user_agent, head.persistent = known
             head.block = before + first + between + second + behind
+            if length:
+                head.block += length
+                head.count += 1
+                head.length = int(length[_DIGITS:])
             return head
         lines = data[start : end - 4].split(b"\r\n")
         try:
-            read = _build(RequestHead(method, target, path, 1 if minor == b"1" else 0, lines, end), b"")
+            head = RequestHead(method, target, path, 1 if minor == b"1" else 0, lines, end)
+            read = _build(head, b"", length[2:])
         except OddLine:
             pass
         else:
             if isinstance(read, RequestHead) and read.news == bool(first) + bool(second) and read.minor:
-                keep_request(block, one, first, two, second, read)
+                keep_request(block, one, first, two, second, read, framed=bool(length))
             return read
     data = bytes(data[:end])
     return _read_slowly(data[: end_of_head(data, 0)])
@@ -130,8 +137,11 @@ def _read_slowly(data: bytes) -> RequestHead | Fault:
     return _build(head, where.authority)
 
 
-def _build(head: RequestHead, authority: bytes) -> RequestHead | Fault:
-    """Give each field its meaning, drop what is not to be forwarded; ``authority``: of an absolute target."""
+def _build(head: RequestHead, authority: bytes, framing: bytes = b"") -> RequestHead | Fault:
+    """Give each field its meaning, and drop what is not to be forwarded.
+
+    ``authority``: of an absolute target. ``framing``: the line with the length, in its plainest form.
+    """
     hosts: list[tuple[bytes, bytes]] = []
     connection: bytes | None = None
     drop: list[bytes] = []
@@ -142,7 +152,7 @@ def _build(head: RequestHead, authority: bytes) -> RequestHead | Fault:
         field = known(line)
         if field is None:
             field = fields.REQUEST_LINES.learn(line)
-            news += 1
+            news += line != framing
         if field is not PLAIN_FIELD:
             kind, _, value = field
             if kind == fields.HOST:
@@ -169,7 +179,7 @@ def _build(head: RequestHead, authority: bytes) -> RequestHead | Fault:
             head.named = options.named
             head.lines = fields.without(head.lines, options.named)
             return head
-    if not rare:
+    if not rare or (len(rare) == 1 and rare[0][0] == framing):
         head.news = news
     return head
 
@@ -246,13 +256,14 @@ def _read_rare(head: RequestHead, rare: list[tuple[bytes, Field]], drop: list[by
 
 
 def _read_length(head: RequestHead, given: list[tuple[bytes, bytes]], codings: list[bytes]) -> Fault | None:
-    """Find where the body ends; a length is forwarded in its plainest form."""
+    """Find where the body ends; a length is forwarded in its plainest form, as the last line."""
     length = request_length([value for _, value in given], codings, head.minor)
     if isinstance(length, Fault):
         return length
     head.length = length
     if given:
-        head.lines[head.lines.index(given[0][0])] = b"Content-Length: %d" % length
+        head.lines.remove(given[0][0])
+        head.lines.append(b"Content-Length: %d" % length)
     return None
 
 

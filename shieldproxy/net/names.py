@@ -17,8 +17,6 @@ from shieldproxy.net.server import Server
 
 LONGEST: Final = 30.0
 """Seconds after which a look-up that nobody answers has failed."""
-
-
 DEAD: Final = 30.0
 """Seconds for which an address that could not be reached comes last among those of its name."""
 OURS: Final = frozenset({"source", "shortage"})

@@ -65,35 +65,70 @@ REFERERS = st.sampled_from(
 OTHERS = st.sampled_from(
     [b"Host: a.example", b"Host: b", b"A: b", b"User-Agent: c/1", b"Connection: close", b"Connection: A"]
 )
-TURNS = st.tuples(
-    COOKIES, st.integers(0, 4), REFERERS, st.integers(0, 5), st.sampled_from([b"0", b"1", b"1"])
+PLAIN = [b"Content-Length: 0", b"Content-Length: 5", b"Content-Length: 67890"]
+FRAMINGS = st.sampled_from(
+    [
+        *[b"", *PLAIN, *PLAIN],
+        *[b"Content-Length: 05", b"Content-Length: +5", b"Content-Length: 5 ", b"Content-Length: "],
+        *[b"Content-Length:5", b"content-length: 5", b"Content-Length: 5\r\n 6", b"Content-Length: 5\n"],
+        *[b"Content-Length: 5\r\nContent-Length: 5", b"Content-Length: 5\r\nTransfer-Encoding: chunked"],
+        *[b"Content-Length: 5\r\nExpect: 100-continue", b"Transfer-Encoding: chunked"],
+        *[
+            b"Content-Length: 999999999999999",
+            b"Content-Length: 1000000000000000",
+            b"Content-Length: " + b"9" * 19,
+        ],
+    ]
 )
+TURNS = st.tuples(
+    *(COOKIES, st.integers(0, 4), REFERERS, st.integers(0, 5), FRAMINGS, st.integers(0, 6)),
+    st.sampled_from([b"GET", b"POST", b"POST"]),
+    st.sampled_from([b"0", b"1", b"1"]),
+)
+Turn = tuple[bytes, int, bytes, int, bytes, int, bytes, bytes]
+GET = (b"", 0, b"GET", b"1")
+BODIES = [(b"", 0, b"", 0, b"Content-Length: %d" % n, n % 4, b"POST", b"1") for n in range(8)]
 
 
 @given(st.lists(OTHERS, max_size=4), st.lists(TURNS, min_size=4, max_size=8))
 @example(
     [b"Host: b", b"A: b"],
-    [(b"Cookie: a=1", 1, b"", 0, b"1"), (b"Cookie: b=2", 1, b"", 0, b"1"), (b"", 0, b"", 0, b"1")],
+    [(b"Cookie: a=1", 1, b"", 0, *GET), (b"Cookie: b=2", 1, b"", 0, *GET), (b"", 0, b"", 0, *GET)],
 )
-@example([b"Host: b", b"A: b"], [(b"Cookie: a=1", 0, b"Referer: /a", n, b"1") for n in (1, 1, 1, 2, 0, 0, 3)])
-def test_a_known_block_says_what_its_lines_say(
-    lines: list[bytes], turns: list[tuple[bytes, int, bytes, int, bytes]]
-) -> None:
-    """The same lines again and again, with the cookie here or there, well-formed or not."""
+@example([b"Host: b", b"A: b"], [(b"Cookie: a=1", 0, b"Referer: /a", n, *GET) for n in (1, 1, 1, 2, 0, 0, 3)])
+@example([b"Host: b", b"A: b"], BODIES)
+@example([b"Host: b", b"A: b"], [*BODIES, (b"", 0, b"", 0, *GET)])
+@example([b"Host: b", b"A: b"], [*[(b"", 0, b"", 0, *GET)] * 3, *BODIES])
+def test_a_known_block_says_what_its_lines_say(lines: list[bytes], turns: list[Turn]) -> None:
+    """The same lines again and again, with cookie and length here or there, well-formed or not."""
     readings = []
     for known in (True, False):
         forget()
-        for cookie, place, referer, other, minor in turns:
+        for cookie, place, referer, other, framing, third, method, minor in turns:
             if not known:
                 forget()
-            mine = lines[:place] + ([cookie] if cookie else []) + lines[place:]
-            mine = mine[:other] + ([referer] if referer else []) + mine[other:]
-            data = b"GET /p HTTP/1.%b\r\n%b\r\n" % (minor, b"".join(line + b"\r\n" for line in mine))
+            mine = list(lines)
+            for line, at in ((cookie, place), (referer, other), (framing, third)):
+                mine[at:at] = [line] if line else []
+            data = b"%b /p HTTP/1.%b\r\n%b\r\n" % (method, minor, b"".join(line + b"\r\n" for line in mine))
             head, _ = read(data)
             event("known" if isinstance(head, RequestHead) and head.block else "not known")
-            written = b"" if isinstance(head, Fault) else request_head(head, ROUTE, b"", 0)
+            written = b"" if isinstance(head, Fault) else request_head(head, ROUTE, b"", head.length)
             readings.append((meaning(head), written))
     assert readings[: len(turns)] == readings[len(turns) :]
+
+
+def test_a_length_that_changes_keeps_nobody_from_being_known() -> None:
+    forget()
+    head = b"POST /%d HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\nX: y\r\nCookie: %d\r\n\r\n"
+    seen = []
+    for n in range(5):
+        data = head % (n, 1000 + n, n)
+        read = read_request(data, len(data))
+        assert isinstance(read, RequestHead)
+        seen.append((bool(read.block), read.length, read.count))
+    assert seen == [(n > 1, 1000 + n, 4) for n in range(5)]
+    assert len(blocks.REQUEST_BLOCKS) == 1
 
 
 @given(responses(), st.sampled_from([b"GET", b"HEAD"]), st.integers(0, 10**6), st.booleans())

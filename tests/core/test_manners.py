@@ -95,7 +95,7 @@ def test_header_case() -> None:
     route = Route("legacy", request_set=((b"x-edge", b"1"),))
     out = manners(header_case="title").request_head(head, route, b"", 3)
     assert out == (
-        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nX-Own: 1\r\nDNT: 1\r\nETag: x-y\r\n"
+        b"POST / HTTP/1.1\r\nHost: a\r\nX-Own: 1\r\nDNT: 1\r\nETag: x-y\r\nContent-Length: 3\r\n"
         b"x-edge: 1\r\nVia: 1.1 shieldproxy\r\n\r\n"  # what a route sets is written as it says
     )
 
