@@ -12,10 +12,13 @@ from shieldproxy.net.names import DEAD, OURS, ConnectFailed, addresses_of
 from shieldproxy.net.record import ERROR, HUP, OUT, Upstream
 from shieldproxy.net.server import AVOID, Server
 from shieldproxy.net.source import bind_source, family_of
+from shieldproxy.net.tcpinfo import widen
 
 SHORT: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 BACKLOG_FULL: Final = 0.05
 """Seconds between two tries at a unix socket that has no room in its backlog."""
+WINDOW: Final = 4 * 1024 * 1024
+"""Bytes that our kernel may take from a server before we read them: it is not to wait while we are at others."""
 
 
 async def connect(
@@ -84,6 +87,7 @@ async def _connect_one(
     source = server.group.spec.source
     if family != socket.AF_UNIX:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        widen(sock, WINDOW)
         if source is not None:
             try:
                 bind_source(sock, source)

@@ -101,10 +101,14 @@ class Turn:
             time.sleep(0.001)
         time.sleep(0.05)
 
+    def is_acknowledged(self) -> bool:
+        """Whether the proxy's kernel has all that was sent (SIOCOUTQ)."""
+        return not struct.unpack("i", fcntl.ioctl(self.link.sock, 0x5411, b"\0\0\0\0"))[0]
+
     def _unread(self) -> bool:
-        """Whether bytes of ours are unacknowledged (SIOCOUTQ), or wait in the proxy's kernel."""
+        """Whether bytes of ours are unacknowledged, or wait in the proxy's kernel."""
         sock = self.link.sock
-        if struct.unpack("i", fcntl.ioctl(sock, 0x5411, b"\0\0\0\0"))[0]:
+        if not self.is_acknowledged():
             return True
         with contextlib.suppress(OSError):  # it may be reset
             return sock.family == socket.AF_INET and any(row.unread for row in facing(sock))
