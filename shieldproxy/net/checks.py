@@ -68,7 +68,7 @@ async def _ask(lobby: Lobby, bell: Bell, server: Server, check: HealthSpec) -> N
 
     try:
         if group.spec.max_connections == 1:
-            group.checks.append(give_way)
+            group.checks[server] = give_way
         try:
             up = await connect(lobby, bell, server, deadline, unwanted)
         except ConnectFailed as exc:
@@ -79,8 +79,7 @@ async def _ask(lobby: Lobby, bell: Bell, server: Server, check: HealthSpec) -> N
         if status not in check.status:
             raise Unwell(f"status {status}, not {_shown(check.status)}")
     finally:
-        if give_way in group.checks:
-            group.checks.remove(give_way)
+        group.checks.pop(server, None)
         if up is None:
             server.group.free(server)
         else:
@@ -98,11 +97,11 @@ async def _status(
                 continue
             more = up.sock.recv(CHUNK)
         except BlockingIOError:
+            if unwanted():
+                raise ConnectFailed("unwanted", "a request waits for its place") from None
             up.latch &= ~(OUT if left else IN)
             if not up.latch & (OUT if left else IN | ENDS) and not await bell.wait(deadline):
                 raise Unwell("no answer in time") from None
-            if unwanted():
-                raise ConnectFailed("unwanted", "a request waits for its place") from None
             continue
         except OSError as exc:
             raise Unwell(exc.strerror or str(exc)) from exc

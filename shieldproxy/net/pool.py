@@ -45,8 +45,8 @@ class Group(Connections):
         self.servers = tuple(Server(address, self) for address in spec.servers + spec.backup)
         self.line: OrderedDict[Ticket, float] = OrderedDict()
         """Who waits, and since when."""
-        self.checks: list[Callable[[], None]] = []
-        """Of active checks under way that hold the only place of their server: called when somebody waits."""
+        self.checks: dict[Server, Callable[[], None]] = {}
+        """Of those under way that hold their server's only place: called when somebody waits for it."""
         self.pace = Pace()
         self.manners = manners_of(spec)
         self.request_head = forward.request_head if self.manners is None else self.manners.request_head
@@ -55,7 +55,7 @@ class Group(Connections):
         """How often each repair of a response acted (`Repair`)."""
         self.budget = Budget(spec.retry_budget)
         self.sparing_until = -inf if spec.retry_budget else inf
-        """Until then it is to be asked whether it is `sparing`; before, it is not."""
+        """Until then it is to be asked whether it is `sparing`; after that, it is not."""
         self._only = self.servers[0] if self.servers else Server(Address("", 0, ""), self)
         self._on_pooled = self.on_pooled
         self._on_pool_due = self.on_pool_due
@@ -96,8 +96,8 @@ class Group(Connections):
                 return self._lease(server, once=ticket.once)
             self.pace.began(now)
         self.line[ticket] = now
-        for give_way in self.checks:
-            give_way()
+        for server in filter(self._wants, self.checks):
+            self.checks[server]()
         return None
 
     def place(self, _ticket: Ticket, *, shun: Collection[Server]) -> Server | None:
@@ -117,6 +117,10 @@ class Group(Connections):
         """A server that can take one now."""
         server = self._only
         return server if server.idle or server.open < self.spec.max_connections else None
+
+    def _wants(self, _server: Server) -> bool:
+        """Whether it is one of those that a request may be given now."""
+        return True
 
     def _went(self, server: Server) -> None:
         """A request goes to a server, as chosen."""
@@ -220,11 +224,10 @@ class Group(Connections):
         What it says beyond its response would be taken for the answer to the next request: where the last
         read may have left something (IN is latched), it is looked at first.
         """
-        ex, up.exchange = up.exchange, None
+        ex, up.exchange, server = up.exchange, None, up.server
         if up.latch & (IN | ENDS | LAST) and not self._silent(up):
             return
         up.asked = ex.asked or -inf if ex is not None else -inf
-        server = up.server
         if self.line and self._pass_on(server, up):
             return
         server.given += 1
@@ -268,8 +271,7 @@ class Group(Connections):
 
     def may_repeat(self) -> bool:
         """Whether the budget has one more request that is sent again; it is taken from it."""
-        now = self._lobby.now
-        may = self.budget.spend(now, self._asked_for())
+        may = self.budget.spend(now := self._lobby.now, self._asked_for())
         if self.budget.left(now, self._asked_for()) < 1:
             self.sparing_until = max(self.sparing_until, now + 2 * WINDOW)
         return may

@@ -100,6 +100,9 @@ class Several(Group):
         bad = min(s.health.badness for s in servers)
         return [number for number, server in enumerate(servers) if server.health.badness == bad]
 
+    def _wants(self, server: Server) -> bool:
+        return self._numbers[server] in self._willing(self._lobby.now)
+
     def _went(self, server: Server) -> None:
         self._turn += 1
         if self.spec.balance == "round_robin":

@@ -60,10 +60,10 @@ def tcp_state(sock: socket.socket) -> int:
 def widen(sock: socket.socket, window: int) -> None:
     """Let the receive window open up to so many bytes from the first response on.
 
-    The kernel's own tuning opens it as we read, round trip by round trip: whoever is read late is slow. To set
-    SO_RCVBUF would end that tuning, and net.core.rmem_max bounds it. SO_RCVLOWAT makes room for itself
-    (tcp_set_rcvlowat in net/ipv4/tcp.c, Linux 4.18), within half of net.ipv4.tcp_rmem's maximum, and the room
-    stays when it is taken back.
+    The kernel's own tuning opens it as we read, round trip by round trip: whoever is read late is slow. To
+    set SO_RCVBUF would end that tuning, and net.core.rmem_max bounds it. SO_RCVLOWAT makes room for itself
+    (tcp_set_rcvlowat in net/ipv4/tcp.c, Linux 4.18), within half of the maximum in net.ipv4.tcp_rmem, and
+    the room stays when it is taken back.
     """
     for least in (window, 1):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, least)

@@ -18,7 +18,7 @@ SHORT: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOME
 BACKLOG_FULL: Final = 0.05
 """Seconds between two tries at a unix socket that has no room in its backlog."""
 WINDOW: Final = 4 * 1024 * 1024
-"""Bytes that our kernel may take from a server before we read them: it is not to wait while we are at others."""
+"""Bytes that our kernel may take from a server before we read them: it is not to wait while we are busy."""
 
 
 async def connect(

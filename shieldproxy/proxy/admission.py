@@ -19,8 +19,8 @@ from shieldproxy.proxy.answer import refusal
 from shieldproxy.proxy.collect import STAGE as BODY
 from shieldproxy.proxy.exchange import RETRY_AFTER
 from shieldproxy.proxy.express import Express
+from shieldproxy.proxy.fin import half_said
 from shieldproxy.proxy.house import House
-from shieldproxy.proxy.intake import half_said
 from shieldproxy.proxy.sender import is_evicted
 from shieldproxy.proxy.state import Exchange
 
@@ -178,7 +178,8 @@ def end_at_once(house: House, rec: Downstream, reason: str, event: Event) -> Non
 def _tell(house: House, ex: Exchange, reason: str) -> bool:
     """Send a 503 if the client's socket takes it; True if it has."""
     sock, ex.keep = ex.rec.sock, False
-    before = half_said(ex.intake) if ex.rec.stage == BODY else b""
+    left = ex.intake.to_down if ex.rec.stage == BODY else ex.to_down if ex.bell is not None else b""
+    before = half_said(left)
     out = before + refusal(house, ex, 503, reason, retry_after=RETRY_AFTER)
     try:
         count = sock.send(out)

@@ -29,9 +29,9 @@ from shieldproxy.net.record import ERROR, FIN, HUP, IN, NEWS, OUT, Downstream
 from shieldproxy.proxy.answer import may_continue
 from shieldproxy.proxy.desk import NEVER, Desk
 from shieldproxy.proxy.exchange import RETRY_AFTER
-from shieldproxy.proxy.fin import CONTINUE
+from shieldproxy.proxy.fin import CONTINUE, half_said
 from shieldproxy.proxy.house import House
-from shieldproxy.proxy.intake import Intake, half_said
+from shieldproxy.proxy.intake import Intake
 from shieldproxy.proxy.room import NoRoom
 from shieldproxy.proxy.state import Exchange
 
@@ -243,10 +243,10 @@ class Collect:
         try:
             request = self._desk.request_of(ex, head, size)
         except Unsendable as exc:
-            self._desk.decline(ex, exc.fault, half_said(intake))
+            self._desk.decline(ex, exc.fault, half_said(intake.to_down))
             return
         ex.request = request if spool is not None else request + intake.taken()
-        to_down = half_said(intake)  # none of it: the client did without (RFC 9110 section 10.1.1)
+        to_down = half_said(intake.to_down)  # none of it: the client did without (RFC 9110 section 10.1.1)
         if to_down or not self._house.express:
             self._desk.promote(ex, "expect" if self._house.express else "off", to_down=to_down)
         else:
@@ -318,7 +318,7 @@ class Collect:
         phase: str = STAGE,
         retry_after: int | None = None,
     ) -> None:
-        before = half_said(ex.intake)
+        before = half_said(ex.intake.to_down)
         self._leave(ex)
         self._desk.refuse(ex, status, phase, reason, detail, by=by, retry_after=retry_after, before=before)
 

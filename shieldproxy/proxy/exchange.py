@@ -11,7 +11,7 @@ from shieldproxy.net.record import FIN, GONE
 from shieldproxy.net.server import Server
 from shieldproxy.proxy.answer import refusal
 from shieldproxy.proxy.ends import SERVED, Ending, finish, give_up, refused
-from shieldproxy.proxy.fin import fin_seen, leave_upstream, why_gone
+from shieldproxy.proxy.fin import fin_seen, half_said, leave_upstream, why_gone
 from shieldproxy.proxy.house import House
 from shieldproxy.proxy.lease import again, blame, lease
 from shieldproxy.proxy.readout import keeps
@@ -34,18 +34,18 @@ async def serve(house: House, ex: Exchange) -> None:
     try:
         ending = await _answer(house, ex)
         if ex.rec.exchange is not ex:
-            _let_go(ex)  # cut off meanwhile, and in the books
+            _let_go(house, ex)  # cut off meanwhile, and in the books
         elif ex.to_down or ex.out is not None:
             house.send_rest(ex, ending)  # whoever reads slowly does so without a task
         else:
             finish(house, ex, ending)
     except Ended as exc:
         if ex.rec.exchange is not ex:  # cut off meanwhile, and in the books
-            _let_go(ex)
+            _let_go(house, ex)
             return
         if exc.by == "client":
             leave_upstream(house, ex, exc, ex.to_up)
-        _let_go(ex)
+        _let_go(house, ex)
         if exc.by != "client" and ex.begun:
             if exc.by == "proxy":
                 ex.shut()  # what the spool has is lost
@@ -53,7 +53,7 @@ async def serve(house: House, ex: Exchange) -> None:
         else:
             give_up(house, ex, exc)
     except BaseException as exc:
-        _let_go(ex)
+        _let_go(house, ex)
         if not isinstance(exc, Exception):
             raise
         house.fault(ex.rec, exc)  # a defect of ours ends this exchange, not the worker
@@ -79,12 +79,13 @@ async def _answer(house: House, ex: Exchange) -> Ending:
         blame(ex, exc)
         if exc.status < 400 or exc.status == 499 or ex.begun or ex.rec.latch & GONE:
             raise
-        _let_go(ex)  # now, and not when the client has read: nobody waits for a slow one's place
+        _let_go(house, ex)  # now, and not when the client has read: nobody waits for a slow one's place
         ex.shut()
         ex.resp, ex.head_out = None, 0
         ex.keep = exc.phase != "body" and not ex.discarded  # else the next request cannot be found
         ex.keep = keeps(house, ex)
-        ex.to_down = refusal(
+        before = half_said(ex.to_down)
+        ex.to_down = before + refusal(
             house,
             ex,
             exc.status,
@@ -92,21 +93,23 @@ async def _answer(house: House, ex: Exchange) -> Ending:
             exc.detail,
             retry_after=ex.group.retry_after() if exc.status == 503 else None,
         )
+        ex.head_out += len(before)
         return refused(exc.by, exc.phase, exc.reason)
 
 
-def _leave_upstream(ex: Exchange) -> None:
+def _leave_upstream(house: House, ex: Exchange) -> None:
     up = ex.up
     if up is not None:
         ex.up = None
+        ex.clocked().freed = house.lobby.now
         ex.group.abandon(up)
 
 
-def _let_go(ex: Exchange) -> None:
+def _let_go(house: House, ex: Exchange) -> None:
     """Give back whatever the exchange still holds, however it ended."""
     group = ex.group
     group.quit(ex)
-    _leave_upstream(ex)
+    _leave_upstream(house, ex)
     granted, ex.granted = ex.granted, None
     place, ex.place = ex.place, None
     if isinstance(granted, Server):

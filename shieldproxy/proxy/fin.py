@@ -17,6 +17,11 @@ from shieldproxy.proxy.state import Bytes, Ended, Exchange
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
+def half_said(left: Bytes) -> bytes:
+    """What of those bytes that the client has not taken goes before a status: the rest of a 100 half sent."""
+    return bytes(left) if len(left) < len(CONTINUE) and CONTINUE.endswith(bytes(left)) else b""
+
+
 def fin_seen(ex: Exchange) -> bool:
     """Act on a client's FIN behind a whole request; True if it has gone (ABORTED is latched then).
 

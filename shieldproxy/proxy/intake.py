@@ -6,7 +6,6 @@ from typing import Final
 from shieldproxy.core.body import ChunkedReader
 from shieldproxy.core.pace import Pace
 from shieldproxy.net.lobby import CHUNK
-from shieldproxy.proxy.fin import CONTINUE
 from shieldproxy.proxy.state import Bytes
 
 PIECES: Final = 8
@@ -54,9 +53,3 @@ class Intake:
         """Take all of it."""
         held, self.held = self.held, b""
         return held if isinstance(held, bytes) else b"".join(held)
-
-
-def half_said(intake: Intake) -> bytes:
-    """What must go out before a final status: the rest of a 100 of which a part has gone out."""
-    left = intake.to_down
-    return b"" if len(left) == len(CONTINUE) else bytes(left)

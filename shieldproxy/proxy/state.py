@@ -142,7 +142,7 @@ class Exchange:
         """Of these, bytes that are no body."""
         self.retries = 0
         self.asked = 0.0
-        """When it had its place at the server, of one granted in the express lane; 0 before."""
+        """When it had its place at the server, if that was in the express lane; 0 before, and in a relay."""
         self.times: Times | None = None
         """None: it had its place at once, from `asked` until now."""
         self.id = ""
@@ -161,9 +161,9 @@ class Exchange:
 
     @property
     def once(self) -> bool:
-        """Whether its request may be sent only once: it must not be run twice, or is gone when sent.
+        """Whether its request is to be spared the connections that may end before it gets there.
 
-        Or nothing may be sent again now: then it is spared the connections that may end before it gets there.
+        It must not be run twice, or is gone when sent, or the budget has nothing left to send again.
         """
         return self.unsafe or not self.whole or self.group.sparing
 
@@ -175,7 +175,8 @@ class Exchange:
     def clocked(self) -> Times:
         """The times of an exchange that is not plain."""
         if self.times is None:
-            self.times = Times(leased=self.asked)
+            self.times = Times()
+        self.times.leased = self.times.leased or self.asked
         return self.times
 
     def waits(self, now: float) -> tuple[float, float]:

@@ -4,9 +4,7 @@ As long as a client reads nothing its kernel keeps to its first window, and ours
 take less than 400 KiB together. The server has one connection: it is seen at once if it waits for a client.
 """
 
-import contextlib
 import signal
-import socket
 import threading
 import time
 from typing import Any
@@ -52,29 +50,6 @@ SHAPES: dict[str, Any] = {
 
 
 class TestTheServerDoesNotWait:
-    def test_nor_for_a_proxy_that_is_at_something_else(
-        self, bench: Bench, connect: Connect, upstream: Upstream
-    ) -> None:
-        """The kernel takes its response meanwhile: more than it would for who has not read much yet."""
-        proxy = one_place(bench, upstream)
-        left = memoryview(reply(body(MIB)))
-        taken = []
-
-        def story(turn: Turn) -> None:
-            def is_taken() -> bool:
-                nonlocal left
-                with contextlib.suppress(BlockingIOError):
-                    left = left[turn.link.sock.send(left, socket.MSG_DONTWAIT) if left else 0 :]
-                return not left and turn.is_acknowledged()
-
-            with proxy.stopped():
-                taken.append(eventually(is_taken, timeout=3.0))
-            turn.send(bytes(left))
-
-        upstream.then(story)
-        assert connect(proxy, timeout=20.0).ask(request()).body == body(MIB)
-        assert taken == [True]
-
     @pytest.mark.parametrize(
         ("shape", "size"), [("length", MIB), ("chunked", MIB), ("close", MIB), ("length", 20 * MIB)]
     )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import Bench, Connect
-from tests.kit.answers import held, reply
+from tests.kit.answers import held, last, reply
 from tests.kit.client import Client, request
 from tests.kit.link import Turn
 from tests.kit.proxy import Proxy
@@ -26,13 +26,14 @@ def times(proxy: Proxy, client: Client) -> tuple[float, float, float]:
     return line["seconds"], line.get("queued", 0.0), line.get("upstream_seconds", 0.0)
 
 
-@pytest.mark.parametrize("keep_alive", [True, False])
+@pytest.mark.parametrize(("keep_alive", "size"), [(True, 5), (True, BIG), (False, 5)])
 def test_the_line_and_the_server(
-    bench: Bench, upstream: Upstream, connect: Connect, keep_alive: bool
+    bench: Bench, upstream: Upstream, connect: Connect, keep_alive: bool, size: int
 ) -> None:
     """The first waits for the server alone, the second for its place, over a kept connection or a new one."""
     release = threading.Event()
     upstream.then(held(release, reply()))
+    upstream.on("/second", reply(b"x" * size))
     proxy = one_place(bench, upstream, keep_alive=keep_alive)
     first, second = connect(proxy), connect(proxy)
     first.send(request("/first"))
@@ -85,6 +86,20 @@ def test_a_slow_client_s_time_is_not_the_server_s(
     whole, queued, server = times(proxy, client)
     assert queued == 0
     assert 0 < server < whole - its
+
+
+def test_nor_is_it_where_the_server_breaks_off(bench: Bench, upstream: Upstream, connect: Connect) -> None:
+    """What came goes on as far as it came, and may be read late."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (BIG + 1)
+    upstream.on("/big", last(head + b"x" * BIG))
+    proxy = one_place(bench, upstream)
+    client = connect(proxy, rcvbuf=4096)
+    client.send(request("/big"))
+    client.wait_readable()
+    time.sleep(LONG)
+    client.truncated()
+    whole, _, server = times(proxy, client)
+    assert 0 < server < whole - LONG / 2
 
 
 @pytest.mark.parametrize("size", [200_000, 2_000_000])

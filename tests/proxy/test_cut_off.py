@@ -14,6 +14,7 @@ from shieldproxy.core.policy import Policy
 from shieldproxy.net.record import Downstream
 from shieldproxy.proxy.admission import house_clients
 from tests.kit.answers import held, reply
+from tests.kit.full import Full
 from tests.kit.upstream import Upstream
 from tests.run.worker_rig import HOURS, Running, plan, running
 
@@ -29,24 +30,6 @@ def server() -> Iterator[Upstream]:
     upstream.on("/middle", reply(MIDDLE))
     yield upstream
     upstream.close()
-
-
-class Full:
-    """A client's socket whose kernel takes nothing more, or so many bytes."""
-
-    def __init__(self, sock: socket.socket, left: int = 0) -> None:
-        self._sock = sock
-        self._left = left
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
-
-    def send(self, data: bytes) -> int:
-        if not self._left:
-            raise BlockingIOError
-        count = self._sock.send(data[: self._left])
-        self._left -= count
-        return count
 
 
 def impatient(server: Upstream, log: Path, **changes: Any) -> Any:

@@ -1,15 +1,14 @@
 """What was read of a client and not looked at: nobody knows any more where its next request begins."""
 
-import socket
 import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from shieldproxy.core.policy import Policy
 from shieldproxy.net.record import OUT
 from shieldproxy.proxy.admission import house_clients
+from tests.kit.full import Full
 from tests.kit.link import Turn
 from tests.kit.upstream import Upstream
 from tests.run.worker_rig import HOURS, plan, running
@@ -17,19 +16,6 @@ from tests.run.worker_rig import HOURS, plan, running
 SIZE = 60_000
 INNER = b"A" * 30_000 + b"GET /inner HTTP/1.1\r\nHost: a\r\n\r\n"
 SECOND = b"POST /second HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(INNER) + INNER
-
-
-class Full:
-    """The socket of a client whose kernel takes nothing for now."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.sock, name)
-
-    def send(self, _data: bytes) -> int:
-        raise BlockingIOError
 
 
 @pytest.mark.parametrize("express", [True, False])

@@ -1,6 +1,7 @@
 """Interim responses that their client does not take: they hold no place at the server."""
 
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,14 @@ import pytest
 
 from shieldproxy.net.record import OUT
 from shieldproxy.proxy.admission import house_clients
-from tests.kit.answers import Story, broken, reply
+from shieldproxy.proxy.fin import CONTINUE
+from tests.kit.answers import Story, broken, held, reply
+from tests.kit.full import Full
 from tests.kit.link import Turn
 from tests.kit.upstream import Upstream
 from tests.proxy.bodies import told
 from tests.proxy.forsaken import before
+from tests.proxy.test_cut_off import evict
 from tests.run.worker_rig import Running, running
 
 HINT = b"HTTP/1.1 103 Early Hints\r\nLink: <" + b"x" * 1000 + b">\r\n\r\n"
@@ -34,24 +38,6 @@ def hinting(answer: bytes) -> Story:
 
 
 BOTH = pytest.mark.parametrize("express", [True, False], ids=["express", "task"])
-
-
-class Full:
-    """A client's socket that takes so many bytes, and no more until it is opened."""
-
-    def __init__(self, sock: socket.socket, takes: int) -> None:
-        self._sock = sock
-        self.takes = takes
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
-
-    def send(self, data: bytes) -> int:
-        if not self.takes:
-            raise BlockingIOError
-        count = self._sock.send(memoryview(data)[: self.takes])
-        self.takes -= count
-        return count
 
 
 @pytest.fixture
@@ -129,3 +115,39 @@ async def test_a_status_can_still_follow_those_that_were_not_sent(
         full.takes = 1 << 30
         house.worker.house.lobby.again(rec, OUT)
         assert (await told(house, client, b"\r\n\r\n")).startswith(b"HTTP/1.1 502 ")
+
+
+@BOTH
+async def test_a_status_behind_half_of_our_100(server: Upstream, tmp_path: Path, express: bool) -> None:
+    """The server breaks off: the rest of the 100 goes before the 502."""
+    server.on("/held", broken())
+    async with running(before(server, tmp_path, more={"express": express})) as house:
+        client, rec, full = await clogged(house, 10)
+        client.send(EXPECTS)
+        await house.until(lambda: rec.stage == "body")
+        client.send(b"body")
+        await released(house, server)
+        full.takes = 1 << 30
+        house.worker.house.lobby.again(rec, OUT)
+        got = await told(house, client, b"upstream")
+        assert got.startswith(CONTINUE + b"HTTP/1.1 502 ")
+
+
+async def test_leaving_the_line_behind_half_of_our_100(server: Upstream, tmp_path: Path) -> None:
+    """As it has to leave, it is told so, behind the rest."""
+    release = threading.Event()
+    server.on("/first", held(release, reply()))
+    async with running(before(server, tmp_path)) as house:
+        client, rec, full = await clogged(house, 10)
+        house.connect(GET.replace(b"held", b"first"))
+        await house.until(lambda: len(server.requests) == 2)
+        client.send(EXPECTS)
+        await house.until(lambda: rec.stage == "body")
+        client.send(b"body")
+        await house.until(lambda: len(house.worker.house.groups["legacy"].line) == 1)
+        assert rec.exchange.lane == "task"
+        full.takes = 1 << 30
+        await evict(house, rec, gently=False)
+        got = await house.rest(client)
+        assert got.startswith(CONTINUE + b"HTTP/1.1 503 ")
+        release.set()

@@ -1,10 +1,8 @@
 """The line before a server: who has left it is granted nothing, whatever becomes of its own answer."""
 
-import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,6 +10,7 @@ from shieldproxy.core.address import Address
 from shieldproxy.core.upstreams import UpstreamSpec
 from shieldproxy.proxy.admission import house_clients
 from tests.kit.answers import held, reply
+from tests.kit.full import Full
 from tests.kit.sockets import reset
 from tests.kit.upstream import Upstream
 from tests.run.worker_rig import plan, running
@@ -20,21 +19,6 @@ WAITS = {
     "express": b"GET /waits HTTP/1.1\r\nHost: a\r\n\r\n",
     "task": b"POST /waits HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
 }
-
-
-class Full:
-    """The socket of a client that reads nothing: its kernel takes no more."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        self.tries = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
-
-    def send(self, _data: bytes) -> int:
-        self.tries += 1
-        raise BlockingIOError
 
 
 @pytest.fixture
