@@ -42,7 +42,7 @@ def run(config: str | None, listen: tuple[str, ...], to: tuple[str, ...]) -> Non
     """Serve, as CONFIG says, or with --listen and --to and every default.
 
     ADDR is "127.0.0.1:8080", "[::1]:8080", "unix:/path" or, for a server, "name:80". TERM drains, a second
-    one ends at once. USR1 opens the log files anew.
+    one ends at once. USR1 opens the log files anew. HUP changes nothing: for another CONFIG start anew.
     """
     if config is not None and (listen or to):
         raise click.UsageError("CONFIG, or --listen and --to, not both")

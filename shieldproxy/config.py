@@ -19,7 +19,7 @@ import msgspec
 from shieldproxy import configtypes
 from shieldproxy.configbounds import BuffersTable, LimitsTable, TimeoutsTable
 from shieldproxy.configfiles import Document, Merged, Raw, address_beside, merge, read_files
-from shieldproxy.configjudges import FORWARDING, ipv4, quoted
+from shieldproxy.configjudges import FORWARDING, host_value, ipv4, quoted
 from shieldproxy.configread import ConfigFault, Faults, Where, either, guess, keys, read_table
 from shieldproxy.configschema import (
     AdminTable,
@@ -28,6 +28,7 @@ from shieldproxy.configschema import (
     RuleTable,
     ServerTable,
 )
+from shieldproxy.configtypes import ALLOWED, HostValue
 from shieldproxy.configupstream import UpstreamTable
 from shieldproxy.core.match import path_key
 from shieldproxy.units import show_seconds
@@ -247,10 +248,20 @@ def _check_route(route: Placed[RouteTable], listens: set[str], merged: Merged, f
         for name, place in [*named, *removed]:
             if name.lower() in refused:
                 faults.add(place, f"{quoted(name)} is written by the proxy itself", "any other field")
-        for name, place in removed:
-            if name.lower() == "host":
-                faults.add(place, "a request cannot be without Host", "to set it, or any other field")
+            elif name.lower() == "host" and key == "request_headers":
+                _host(place, headers.put.get(name), faults)
         _no_twins(((name.lower(), place) for name, place in named), faults)
+
+
+def _host(where: Where, value: str | None, faults: Faults) -> None:
+    """Judge a Host that a route sets; None: it takes it away."""
+    if value is None:
+        faults.add(where, "a request cannot be without Host", "to set it, or any other field")
+        return
+    try:
+        host_value(value)
+    except ValueError as exc:
+        faults.add(where, str(exc), ALLOWED[HostValue])
 
 
 def _no_twins(named: Iterable[tuple[str, Where]], faults: Faults, *, across_files: bool = True) -> None:

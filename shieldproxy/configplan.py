@@ -10,7 +10,7 @@ import msgspec
 
 from shieldproxy.config import Config, Placed
 from shieldproxy.configfiles import address_beside, beside
-from shieldproxy.configread import keys
+from shieldproxy.configread import is_changed, keys
 from shieldproxy.configschema import HeadersTable, RouteTable, RuleTable
 from shieldproxy.configupstream import HealthTable, UpstreamTable
 from shieldproxy.core.limits import Buffers
@@ -33,9 +33,18 @@ UPSTREAM_VALUES = (
     "max_connections",
     "queue_length",
     "queue_timeout",
+    "queue_order",
     "connect_timeout",
     "response_timeout",
     "balance",
+    "max_fails",
+    "fail_window",
+    "eject",
+    "eject_max",
+    "resolve",
+    "retries",
+    "retry_budget",
+    "abort_upstream",
     "http_version",
     "keep_alive",
     "pool_idle",
@@ -102,7 +111,7 @@ def _base(config: Config) -> tuple[Effects, dict[str, str]]:
         origins[f"buffers.{key}"] = str(config.buffers.where.at(key))
     for name, upstream in config.upstreams.items():
         for key in UPSTREAM_VALUES:
-            if getattr(upstream.table, key) != keys(UpstreamTable)[key].default:
+            if is_changed(upstream.table, key):
                 origins[f"upstream.{name}.{key}"] = str(upstream.where.at(key))
     return effects, origins
 
@@ -175,9 +184,9 @@ def _routes(config: Config, origins: dict[str, str]) -> tuple[Route, ...]:
     for placed in config.routes:
         table, route = placed.table, _route(placed.table, config.main)
         routes[table.listen, table.host.lower(), path_key(table.path)] = route
-        for key, info in keys(RouteTable).items():
+        for key in keys(RouteTable):
             origins.pop(f"{key} of {route.place}", None)
-            if key in ROUTE_VALUES and getattr(table, key) != info.default:
+            if key in ROUTE_VALUES and is_changed(table, key):
                 origins[f"{key} of {route.place}"] = str(placed.where.at(key))
     return tuple(routes.values())
 

@@ -161,6 +161,13 @@ def keys(table: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
     return {info.encode_name: info for info in msgspec.structs.fields(table)}
 
 
+def is_changed(table: msgspec.Struct, key: str) -> bool:
+    """Whether a key of a table has another value than its default."""
+    info = keys(type(table))[key]
+    factory = info.default_factory
+    return bool(getattr(table, key) != (info.default if factory is msgspec.NODEFAULT else factory()))
+
+
 def read_table(
     table: type[T], raw: object, where: Where, faults: Faults, elsewhere: Mapping[str, str] | None = None
 ) -> T | None:

@@ -12,7 +12,7 @@ from sys import maxsize
 from shieldproxy import units
 from shieldproxy.config import Config
 from shieldproxy.configplan import STREAMS
-from shieldproxy.configread import keys
+from shieldproxy.configread import is_changed
 from shieldproxy.configschema import HeadersTable
 from shieldproxy.configupstream import UpstreamTable
 from shieldproxy.core.address import Address
@@ -25,22 +25,26 @@ NO_HEADERS = HeadersTable()
 
 
 def unwritable(config: Config, made: Plan) -> list[str]:
-    """One line for each folder that is not to be written here; it may be where the file is served from."""
+    """One line for each log or folder that cannot be written here; it may be where this is served from."""
     logs = (("log.access", made.access), ("log.error", made.error))
-    folders = [(key, str(Path(place).parent)) for key, place in logs if place not in STREAMS]
+    places = [(key, _unwritable_log(place)) for key, place in logs if place not in STREAMS]
     if made.buffers.directory and made.buffers.disk_total:
-        folders.append(("buffers.directory", made.buffers.directory))
-    return [
-        f"{config.main}: {key}: {wrong} {folder}" for key, folder in folders if (wrong := _unusable(folder))
-    ]
+        places.append(("buffers.directory", _unusable(made.buffers.directory)))
+    return [f"{config.main}: {key}: {wrong}" for key, wrong in places if wrong]
+
+
+def _unwritable_log(place: str) -> str:
+    if not Path(place).exists():
+        return _unusable(str(Path(place).parent))
+    return "" if os.access(place, os.W_OK) else f"the present user cannot write to {place}"
 
 
 def _unusable(folder: str) -> str:
     if not Path(folder).exists():
-        return "there is no folder"
+        return f"there is no folder {folder}"
     if not Path(folder).is_dir():
-        return "no folder is"
-    return "" if os.access(folder, os.W_OK | os.X_OK) else "the present user cannot write in"
+        return f"no folder is {folder}"
+    return "" if os.access(folder, os.W_OK | os.X_OK) else f"the present user cannot write in {folder}"
 
 
 def pointless(config: Config, made: Plan) -> list[str]:
@@ -107,8 +111,19 @@ def _upstreams(config: Config, made: Plan) -> Iterator[str]:
                     f"{address} is a server of upstream.{other} too: each has its own max_connections there"
                 )
                 yield f"{placed.where.at('servers')}: {told}"
+            if any(_is_same(address, listen) for listen in map(str, made.listen)):
+                yield f"{placed.where.at('servers')}: {address} is where this proxy listens itself"
+        if all(route.upstream != name for route in made.routes):
+            yield f"{placed.where}: no route names it"
         for key, why in [*_servers(placed.table, spec), *_without(placed.table, spec)]:
             yield f"{placed.where.at(key)}: {why}"
+
+
+def _is_same(server: str, listen: str) -> bool:
+    """Whether who connects to a server comes out where we listen."""
+    host, _, port = listen.rpartition(":")
+    here = ("127.0.0.1", "localhost", "[::1]") if host in {"0.0.0.0", "[::]"} else (host,)
+    return server == listen or server in {f"{name}:{port}" for name in here}
 
 
 def _servers(table: UpstreamTable, spec: UpstreamSpec) -> Iterator[tuple[str, str]]:
@@ -120,18 +135,18 @@ def _servers(table: UpstreamTable, spec: UpstreamSpec) -> Iterator[tuple[str, st
         yield "servers", f"{told}, which changes nothing"
     if any(entry.backup and entry.weight != 1 for entry in table.servers):
         yield "servers", "the weight of a backup changes nothing"
-    if len(main) == 1 and len(spec.backup) < 2 and _changed(table, "balance"):
+    if len(main) == 1 and len(spec.backup) < 2 and is_changed(table, "balance"):
         yield "balance", f"{NEVER}there is one server"
     if len(addresses) == 1:
         for key in ("max_fails", "fail_window", "eject", "eject_max"):
-            if _changed(table, key):
+            if is_changed(table, key):
                 yield key, f"{NEVER}there is one server, which is asked in any case"
         if spec.health is not None:
             yield (
                 "health",
                 "is told in the log and changes nothing else: there is one server, asked in any case",
             )
-    if _changed(table, "resolve") and not any(address.is_name for address in addresses):
+    if is_changed(table, "resolve") and not any(address.is_name for address in addresses):
         yield "resolve", f"{NEVER}no server is set by name"
     if spec.source is not None and all(address.is_unix for address in addresses):
         yield "source", f"{NEVER}unix sockets have no source address"
@@ -146,14 +161,9 @@ def _without(table: UpstreamTable, spec: UpstreamSpec) -> Iterator[tuple[str, st
         (not spec.queue_length, "queue_length is 0", ("queue_order", "queue_timeout")),
     ):
         if off:
-            yield from ((key, f"{NEVER}{told}") for key in others if _changed(table, key))
-    if not spec.retry_budget and _changed(table, "retries"):
+            yield from ((key, f"{NEVER}{told}") for key in others if is_changed(table, key))
+    if not spec.retry_budget and is_changed(table, "retries"):
         yield "retries", "as retry_budget is 0, only what no server has had is sent again"
-
-
-def _changed(table: UpstreamTable, key: str) -> bool:
-    """Whether a key has another value than its default."""
-    return bool(getattr(table, key) != keys(UpstreamTable)[key].default)
 
 
 def _routes(config: Config, made: Plan) -> Iterator[str]:
@@ -161,11 +171,19 @@ def _routes(config: Config, made: Plan) -> Iterator[str]:
         f'rule "{rule.name}"' for rule in made.rules if dict(rule.effects).get("buffer_request") == "stream"
     ]
     old = [spec.name for spec in made.upstreams.values() if spec.http_version == "1.0"]
+    raw = {route.upstream for route in made.routes if not route.normalise_path}
     for placed in config.routes:
         table, where = placed.table, placed.where
         spec = made.upstreams[table.upstream]
         if table.retry_unsafe and not spec.retry_budget:
             yield f"{where.at('retry_unsafe')}: {NEVER}upstream.{spec.name}.retry_budget is 0"
+        elif table.retry_unsafe and table.buffer_request == "stream":
+            yield f'{where.at("retry_unsafe")}: with buffer_request = "stream" no body can be sent again'
+        if table.normalise_path and spec.name in raw:
+            yield (
+                f"{where.at('normalise_path')}: upstream.{spec.name} has routes without it: a path that "
+                'leaves this one, such as "/a/../b", may be theirs, and goes on as it came'
+            )
         sent = [name for name in (table.request_headers or NO_HEADERS).put if name.lower() == "host"]
         if sent and spec.host is not None:
             told = f"is sent in place of upstream.{spec.name}.host"

@@ -78,6 +78,8 @@ def _beyond(plan: Plan, route: Route) -> Iterator[Effective]:
     for table, values, names in tables:
         for name in (f"{table}.{key}" for key in names):
             value = getattr(values, name.rpartition(".")[2])
+            if isinstance(value, frozenset):
+                value = b", ".join(sorted(value)) or b"none"
             shown = value.decode("latin-1") if isinstance(value, bytes) else value
             yield Effective(name, shown, plan.origins.get(name, "default"))
 
@@ -105,7 +107,7 @@ def readable(name: str, value: object) -> object:
     if name.endswith("_rate") and isinstance(value, float):
         return units.show_rate(value)
     if isinstance(value, float):
-        return units.show_seconds(value)
+        return value if name.endswith(".retry_budget") else units.show_seconds(value)
     size = name.startswith("limits.") and name != "limits.fields"
     if (size or name.endswith(".max_head")) and isinstance(value, int):
         return units.show_size(value)

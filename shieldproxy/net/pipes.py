@@ -3,8 +3,9 @@
 There are few, since each may hold 1 MiB of the kernel's memory and a user has a share of that (pipe(7)).
 One is lent to a spool whose bytes come fast, and comes back when the spool has been emptied. When all are
 lent and one more is asked for, the holder that has touched its own longest ago, and not just now, is told
-to write it to its file. A pipe that comes back with something in it is thrown away: nobody ever gets
-another's bytes. Of those that nobody has wanted for a while two are kept.
+to write it to its file; one that has not touched its own for a while is asked whether it is still worth it.
+A pipe that comes back with something in it is thrown away: nobody ever gets another's bytes. Of those that
+nobody has wanted for a while two are kept.
 """
 
 import fcntl
@@ -157,8 +158,9 @@ class Pipes:
             return None
         pipe.holder, pipe.touched = holder, self._lobby.now
         self._lent.add(pipe)
-        if self.due == inf:
-            self._lobby.arm(self, self._lobby.now + IDLE)
+        due = self._lobby.now + IDLE
+        if due < self.due:
+            self._lobby.arm(self, due)
         self.times += 1
         return pipe
 

@@ -1,11 +1,12 @@
 """Request bodies on their way in: collected in the lobby, before a server hears of the request.
 
-An exchange whose body has not come with its head, and is to be whole before it is forwarded, stays what its
-client was until then: a record in the lobby. Its bytes gather in memory, beyond `buffers.request_memory` in a
-spool (`net.spool`), and no task waits for them. What is whole goes on as if it had come in one piece: a small
-body is part of the request as it is written to the server; a large one is sent by a task once there is a
-connection for it. A chunked body goes on with the length that it has turned out to have; its trailers, which
-only a chunked body can have, end here (RFC 9110 section 6.5.1).
+An exchange whose body has not come with its head, and is to be whole before it is forwarded, stays what
+its client was until then: a record in the lobby. Its bytes gather in memory, beyond
+`buffers.request_memory` in a spool (`net.spool`), and no task waits for them. What is whole goes on as if
+it had come in one piece: a small body is part of the request as it is written to the server; a large one
+goes out behind its head, and only what the server's socket does not take at once is left to a task. A
+chunked body goes on with the length that it has turned out to have; its trailers, which only a chunked
+body can have, end here (RFC 9110 section 6.5.1).
 
 A body that is cut short, malformed, too long or too slow is answered here. Nothing of it has reached a
 server.

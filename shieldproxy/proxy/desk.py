@@ -174,6 +174,7 @@ class Desk:
             rec.latch |= ERROR
         ex.bytes_out += count
         if count < len(out):
+            ex.clocked().freed = self._lobby.now
             ex.to_down = memoryview(out)[count:]
             ex.begun = count > 0
             house.send_rest(ex, ending)

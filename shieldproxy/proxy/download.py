@@ -20,7 +20,7 @@ from shieldproxy.proxy.attend import Rest
 from shieldproxy.proxy.house import House
 from shieldproxy.proxy.manners import is_surplus
 from shieldproxy.proxy.outlet import Outlet
-from shieldproxy.proxy.state import MOST, Ended, Exchange, Pace, UpstreamClosed
+from shieldproxy.proxy.state import MOST, TRUNCATED, UNHEARD, Ended, Exchange, Pace, UpstreamClosed
 from shieldproxy.proxy.upload import Upload
 
 INTERIMS: Final = 64
@@ -232,12 +232,12 @@ class Download:
             note_short(ex)
         if resp is None:
             if ex.answered or ex.from_up:
-                raise Ended("upstream", "upstream", "upstream-truncated", 502)
-            fault = UpstreamClosed("upstream", "upstream", f"upstream-{how}", 502)
+                raise Ended("upstream", "upstream", "upstream-truncated", 502, TRUNCATED)
+            fault = UpstreamClosed("upstream", "upstream", f"upstream-{how}", 502, UNHEARD)
             fault.unrun = self._never_had(how)
             raise fault
         if resp.length != UNTIL_CLOSE or how != "closed":
-            raise Ended("upstream", "relay", "upstream-truncated", 502)
+            raise Ended("upstream", "relay", "upstream-truncated", 502, TRUNCATED)
         if ex.framing == CHUNKED:
             self.outlet.give(last_chunk())
         self._closed = True

@@ -97,19 +97,19 @@ async def _answer(house: House, ex: Exchange) -> Ending:
         return refused(exc.by, exc.phase, exc.reason)
 
 
-def _leave_upstream(house: House, ex: Exchange) -> None:
+def _leave_upstream(ex: Exchange) -> None:
     up = ex.up
     if up is not None:
         ex.up = None
-        ex.clocked().freed = house.lobby.now
         ex.group.abandon(up)
 
 
 def _let_go(house: House, ex: Exchange) -> None:
     """Give back whatever the exchange still holds, however it ended."""
-    group = ex.group
+    group, times = ex.group, ex.clocked()
+    times.freed = times.freed or house.lobby.now
     group.quit(ex)
-    _leave_upstream(house, ex)
+    _leave_upstream(ex)
     granted, ex.granted = ex.granted, None
     place, ex.place = ex.place, None
     if isinstance(granted, Server):

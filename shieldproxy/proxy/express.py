@@ -32,7 +32,7 @@ from shieldproxy.proxy.house import House
 from shieldproxy.proxy.lease import again
 from shieldproxy.proxy.manners import dressed, is_surplus
 from shieldproxy.proxy.readout import ReadOut
-from shieldproxy.proxy.state import Ended, Exchange, Times
+from shieldproxy.proxy.state import TRUNCATED, UNHEARD, Ended, Exchange, Times
 from shieldproxy.proxy.upload import send_whole
 
 
@@ -289,7 +289,9 @@ class Express(Desk):
             group.failed(up.server, "upstream-truncated")
         group.drop(up)
         note_short(ex)
-        self.refuse(ex, 502, "upstream", "upstream-" + how, by="upstream")
+        self.refuse(
+            ex, 502, "upstream", "upstream-" + how, TRUNCATED if ex.from_up else UNHEARD, by="upstream"
+        )
 
     def _bad_gateway(self, ex: Exchange, up: Upstream, fault: Fault) -> None:
         ex.up = None

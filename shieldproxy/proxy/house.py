@@ -188,7 +188,7 @@ class House:
             if not begun and not told:
                 ex.status = 0  # nobody was sent one
             if told or not begun or _owes_more(ex):
-                rec.state = State.IDLE
+                rec.state = State.IDLE  # nothing is cut short: the close table has a FIN for who waits
             ex.shut()
             rec.stage = ""
             self.conclude(ex, "refused" if told else "aborted", "proxy", phase, reason)

@@ -9,7 +9,7 @@ from shieldproxy.net.lobby import CHUNK
 from shieldproxy.proxy.state import Bytes
 
 PIECES: Final = 8
-"""So many are held beside one another before they are made one."""
+"""So many are held beside one another before small ones are made one."""
 
 
 @dataclass(slots=True)
@@ -47,7 +47,11 @@ class Intake:
         elif len(held) < PIECES:
             held.append(data)
         else:
-            self.held = b"".join((*held, data))
+            at, size = len(held), len(data)
+            while at and len(held[at - 1]) < 2 * size:  # a byte is copied as often as its piece grows by half
+                at -= 1
+                size += len(held[at])
+            held[at:] = [b"".join((*held[at:], data))]
 
     def taken(self) -> bytes:
         """Take all of it."""

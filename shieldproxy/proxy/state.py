@@ -184,9 +184,9 @@ class Exchange:
         times = self.times
         if times is None:
             return 0.0, now - self.asked if self.asked else 0.0
-        leased = times.leased or self.asked
+        leased, now = times.leased or self.asked, times.freed or now
         queued = (leased or now) - times.lined if times.lined else 0.0
-        return queued, (times.freed or now) - leased if leased else 0.0
+        return queued, now - leased if leased else 0.0
 
     def promoted(self, bell: Bell, grant: Callable[[Any, Any], None], to_up: Bytes, to_down: Bytes) -> None:
         """Make it a task's: from here on its records' events ring the bell."""
@@ -246,6 +246,11 @@ class Ended(Exception):
         """Of such a one: whether the request's body had been taken in full."""
         self.unsent = False
         """Of such a one: whether nothing of the request had gone to the server."""
+
+
+UNHEARD: Final = "before a byte of its response"
+TRUNCATED: Final = "before its response was whole"
+"""When the upstream's connection ended."""
 
 
 class UpstreamClosed(Ended):

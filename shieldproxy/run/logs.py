@@ -142,8 +142,8 @@ class Journal:
             "connection", self._now(), rec.peer, rec.port, rec.door.listen, by, phase, reason, ending,
             rec.served, rec.got, rec.sent, acknowledged,
             ending == "fin" or rec.latch & (FIN | ERROR) == FIN,
-            round(now - rec.born, 6),
-            round(now - linger.started, 6) or ZERO if linger is not None else ZERO,
+            _micros(now - rec.born),
+            _micros(now - linger.started) if linger is not None else ZERO,
             linger.drained if linger is not None else 0,
             undelivered, rec.refused_body,
         )  # fmt: skip

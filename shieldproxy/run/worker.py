@@ -2,8 +2,8 @@
 
 `main` blocks until a TERM or INT has been obeyed. The first one drains: no new clients, idle ones closed,
 what is being served finished and its close lingered out; a second one, or the end of drain_timeout, ends at
-once, whatever clients do. USR1 opens the logs anew. Signals come through a receiver task, never as
-KeyboardInterrupt inside somebody's record.
+once, whatever clients do. USR1 opens the logs anew, HUP does nothing. Signals come through a receiver task,
+never as KeyboardInterrupt inside somebody's record.
 """
 
 import gc
@@ -40,6 +40,9 @@ FILES: Final = 4
 MOST_FILES: Final = 65_536
 """And no more than these: the limit may be a thousand million."""
 KERNEL_CLOSES: Final = 8
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+NO_RELOAD: Final = "HUP changes nothing: TERM, and a new start, for another configuration; USR1 for the logs"
+"""To die of it would cut off every client, and scripts send it to whatever serves."""
 DRAIN_LOOK: Final = 0.05
 Ready = Callable[[list[str]], None]
 
@@ -210,12 +213,14 @@ class Worker:
     async def _obey(self, listeners: list[Listener], task_status: trio.TaskStatus[None]) -> None:
         """Do what signals say."""
         self._drained = trio.Event()
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGUSR1) as signals:
+        with trio.open_signal_receiver(*SIGNALS) as signals:
             task_status.started()
             async for number in signals:
                 if number == signal.SIGUSR1:
                     self._journal.reopen()
                     self._journal.say("info", "logs opened anew")
+                elif number == signal.SIGHUP:
+                    self._journal.warn(NO_RELOAD)
                 elif self.house.draining:
                     self._journal.say("info", "told twice: ending at once")
                     self._drained.set()

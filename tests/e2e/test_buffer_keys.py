@@ -99,12 +99,14 @@ def test_where_files_could_be_made_and_cannot_any_more(
     folder = tmp_path / "spool"
     folder.mkdir()
     proxy = make_proxy(upstream, buffers={"request_memory": "32KiB", "directory": str(folder)})
+    first = connect(proxy).ask(request("/fits", method="POST", body=b"x"))
+    assert first.status == 200, "and the folder has been tried"
     folder.rmdir()
     for _ in range(3):
         client = connect(proxy)
         client.send_or_fail(request("/long", method="POST", body=b"x" * MIB))
         assert client.response().status == 503
-    lines = proxy.log_lines(3, kind="exchange")
+    _, *lines = proxy.log_lines(4, kind="exchange")
     assert {(line["reason"], line["detail"]) for line in lines} == {("spool-full", "no-file")}
     told = "no file can be made (No such file or directory)"
     assert eventually(lambda: told in proxy.stderr())

@@ -201,6 +201,17 @@ def targets(log: Path) -> list[str]:
     return [line["target"] for line in lines if line["kind"] == "exchange"]
 
 
+def test_hup_cuts_nobody_off(bench: Bench, connect: Connect) -> None:
+    """It is told that it does nothing."""
+    proxy = bench.proxy(bench.upstream())
+    client = connect(proxy)
+    assert client.ask(request()).status == 200
+    proxy.signal(signal.SIGHUP)
+    assert eventually(lambda: "HUP changes nothing" in proxy.stderr())
+    assert client.ask(request()).status == 200
+    assert proxy.process.poll() is None
+
+
 def test_log_reopening(bench: Bench, connect: Connect) -> None:
     """USR1, as logrotate does it: old lines in the old file, new ones in a new file, none lost."""
     server = bench.upstream()

@@ -101,6 +101,16 @@ def test_who_does_not_touch_his_pipe_is_reminded(lending: Lending) -> None:
     assert lending.lobby.deadlines.next_slot() == float("inf"), "there is nobody to be reminded"
 
 
+def test_nor_does_he_have_longer_because_others_are_looked_at_later(lending: Lending) -> None:
+    """A look at those that nobody wants is due, in `REST` seconds."""
+    lending.back(lending.lend(KEPT + 1))
+    lending.later(IDLE + 0.1)
+    (pipe,) = lending.lend(1)
+    assert isinstance(holder := pipe.holder, Nobody)
+    lending.later(IDLE + 0.2)
+    assert holder.reminded == 1
+
+
 def test_late_ones_are_closed_too(lending: Lending) -> None:
     first, second = lending.lend(10), lending.lend(10)
     lending.back(first)

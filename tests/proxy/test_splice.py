@@ -116,4 +116,4 @@ async def test_a_server_that_thinks_makes_no_client_slow(
     async with running(plan(server, tmp_path)) as house:
         client = house.connect(HEAD % (b"GET", 0))
         await house.read(client, len(BODY))
-        assert asked[:2] == [MOST, MOST]
+        assert set(asked) == {MOST}

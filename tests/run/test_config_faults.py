@@ -202,6 +202,7 @@ HEADERS = [
     ),
     ("response_headers = { remove = ['Via'] }", "remove[0]: ", "written by the proxy itself"),
     ("request_headers = { remove = ['Host'] }", "remove[0]: ", "cannot be without Host"),
+    ("request_headers = { set = { Host = 'a b' } }", "set.Host: ", "is no host"),
     ("request_headers = { set = { 'a b' = 'x' } }", 'set."a b": ', "no field name"),
     ('request_headers = { set = { A = "x\\r\\nB: y" } }', "set.A: ", "no field value"),
     ("request_headers = { set = { A = ' x' } }", "set.A: ", "no field value"),

@@ -156,7 +156,9 @@ def test_a_missing_folder_is_told_by_check(write: Write) -> None:
 
 
 def test_a_server_of_two_upstreams_is_told(write: Write) -> None:
-    (line,) = write.warnings(f"{LEAST}[upstream.again]\nservers = ['127.0.0.1:9000']\n")
+    (line,) = write.warnings(
+        f"{LEAST}[upstream.again]\nservers = ['127.0.0.1:9000']\n[[route]]\npath = '/b'\nupstream = 'again'"
+    )
     assert line.startswith(
         "a.toml: upstream.again.servers: 127.0.0.1:9000 is a server of upstream.legacy too"
     )
@@ -166,3 +168,46 @@ def test_a_rule_s_key_in_a_route_is_sent_where_it_belongs(write: Write) -> None:
     loaded = load(write(least("", "half_close = 'abort'")))
     (fault,) = loaded.faults
     assert fault.wrong == 'unknown key: it belongs into a [[rule]] with path = "..."'
+
+
+def test_a_log_that_can_be_written_needs_no_folder(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As /dev/null, for who is not root."""
+    log = write.folder / "access.log"
+    loaded = load(write(f"{LEAST}[log]\naccess = 'access.log'"))
+    assert loaded.config is not None
+    made = plan(loaded.config)
+    monkeypatch.setattr("shieldproxy.configwarnings.os.access", lambda place, _: Path(place).name == log.name)
+    told = "a.toml: log.access: the present user cannot write"
+    assert unwritable(loaded.config, made) == [f"{told} in ."]
+    log.touch()
+    assert unwritable(loaded.config, made) == []
+    monkeypatch.setattr("shieldproxy.configwarnings.os.access", lambda _, __: False)
+    assert unwritable(loaded.config, made) == [f"{told} to access.log"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        pytest.param(
+            "[upstream.spare]\nservers = ['127.0.0.1:9001']", "upstream.spare: no route names it", id="spare"
+        ),
+        pytest.param(
+            "[server]\nlisten = ['0.0.0.0:9000']",
+            "upstream.legacy.servers: 127.0.0.1:9000 is where this proxy listens itself",
+            id="itself",
+        ),
+        pytest.param(
+            "[[route]]\npath = '/n'\nupstream = 'legacy'\nnormalise_path = true",
+            "route[1].normalise_path: upstream.legacy has routes without it: a path that leaves this one, "
+            'such as "/a/../b", may be theirs, and goes on as it came',
+            id="not all clean",
+        ),
+    ],
+)
+def test_what_does_not_fit_together_is_told(write: Write, text: str, told: str) -> None:
+    assert write.warnings(f"{LEAST}{text}\n") == [f"a.toml: {told}"]
+
+
+def test_a_body_that_is_not_kept_cannot_be_sent_again(write: Write) -> None:
+    (line,) = write.warnings(least("", "retry_unsafe = true\nbuffer_request = 'stream'"))
+    assert line == 'a.toml: route[0].retry_unsafe: with buffer_request = "stream" no body can be sent again'
