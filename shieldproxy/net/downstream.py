@@ -16,9 +16,12 @@ from shieldproxy.core.head import end_of_head, skip_blank, too_long
 from shieldproxy.core.policy import Policy
 from shieldproxy.net.linger import Closer
 from shieldproxy.net.lobby import CHUNK, Lobby
-from shieldproxy.net.record import ENDS, IN, NEWS, Door, Downstream
+from shieldproxy.net.pipes import waiting
+from shieldproxy.net.record import ENDS, ERROR, IN, NEWS, Door, Downstream
 from shieldproxy.net.tcpinfo import unsent_or_unacked
 
+FIRST: Final = 16 * 1024
+"""Bytes to read of one who waits: more than a head. Of a large body the rest may go from socket to socket."""
 BLANKS: Final = 64
 """Blank lines before a request line are skipped up to so many bytes (RFC 9112 section 2.2)."""
 
@@ -68,7 +71,7 @@ class Clients:
         if not events & NEWS:
             return
         try:
-            data = rec.sock.recv(CHUNK)
+            data = rec.sock.recv(FIRST)
         except BlockingIOError:
             rec.latch &= ~IN
             return
@@ -78,11 +81,11 @@ class Clients:
         if not data:
             self._part(rec, Event.PEER_FIN, "client", "fin-in-head" if rec.buf else "fin")
             return
-        rec.got += len(data)
-        if len(data) == CHUNK:
-            rec.latch |= IN  # there may be more, and no edge will say so again
+        if len(data) == FIRST:
+            data = self._with_more(rec, data)
         elif rec.latch:
             rec.latch &= ~IN
+        rec.got += len(data)
         if rec.buf:
             self._continue_head(rec, data)
             return
@@ -92,6 +95,22 @@ class Clients:
             return
         rec.since = self._lobby.now
         self._look_for_head(rec, data, 0)
+
+    def _with_more(self, rec: Downstream, data: bytes) -> bytes:
+        """What is behind a full read is taken too, unless it had better stay where it is."""
+        left = waiting(rec.sock)
+        if left > CHUNK - FIRST:
+            rec.latch |= IN  # there is more, and no edge will say so again
+            return data
+        try:
+            more = rec.sock.recv(CHUNK - FIRST) if left else b""
+        except BlockingIOError:
+            more = b""
+        except OSError:
+            rec.latch |= ERROR
+            return data
+        rec.latch = rec.latch | IN if len(more) == CHUNK - FIRST else rec.latch & ~IN
+        return data + more
 
     def _continue_head(self, rec: Downstream, data: bytes) -> None:
         buf = rec.buf

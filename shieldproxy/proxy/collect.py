@@ -206,7 +206,7 @@ class Collect:
         if spool is None:
             rec, length = ex.rec, ex.head.length
             # one that will be long has a spool as soon as it shows that it is not slow
-            most = self._memory if length <= self._memory else self._memory // 4
+            most = self._memory if length <= self._memory else self._memory // 8
             if intake.size + len(data) <= most:
                 intake.add(data)
                 return

@@ -131,12 +131,12 @@ def test_a_reset_in_a_body(proxy: Proxy, upstream: Upstream, connect: Connect) -
 def test_spooled_bytes_are_counted(make_proxy: MakeProxy, upstream: Upstream, connect: Connect) -> None:
     """The files' bytes are above 0 while a body waits in its file, and gone at the end."""
     proxy = make_proxy(upstream, buffers=BUFFERS)
-    client = connect(proxy)
-    client.send(post(len(BIG)) + BIG[:200_000])
+    client, body = connect(proxy), 10 * BIG
+    client.send(post(len(body)) + body[:1_500_000])
     time.sleep(0.2)
-    client.send(BIG[200_000:])
+    client.send(body[1_500_000:])
     assert client.response().status == 200
-    assert upstream.one().body == BIG
+    assert upstream.one().body == body
     client.close()
     proxy.finish()
     (counters,) = [json.loads(line) for line in proxy.stderr().splitlines() if '"kind":"counters"' in line]

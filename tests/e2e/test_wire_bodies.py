@@ -6,6 +6,8 @@ import threading
 
 import pytest
 
+from shieldproxy.net.downstream import FIRST
+from shieldproxy.net.lobby import CHUNK
 from tests.e2e.conftest import Wire
 from tests.kit.answers import chunked, dripped, held, last, reply
 from tests.kit.client import request
@@ -26,6 +28,21 @@ def test_a_request_without_a_body(wire: Wire, method: str) -> None:
     got = wire.upstream.one()
     assert (got.method, got.target, got.body) == (method.encode(), b"/a?b=c", b"")
     assert got.version == b"1.1"
+
+
+@pytest.mark.parametrize("beyond", [-1, 0, 1])
+@pytest.mark.parametrize("read", [FIRST, CHUNK, 2 * CHUNK])
+def test_what_comes_at_once_is_as_long_as_a_read(wire: Wire, read: int, beyond: int) -> None:
+    """Or a byte more or less; and a request behind it, in the same piece."""
+    client = wire.client()
+    for _ in range(2):  # also on a connection that was idle
+        size = read + beyond - len(request("/a", method="POST", body=BIG[:read])) + read
+        data = request("/a", method="POST", body=BIG[:size])
+        assert len(data) == read + beyond
+        client.send(data + request("/b"))
+        assert [client.response("POST").body, client.response().body] == [b"hello", b"hello"]
+        *_, first, second = wire.upstream.requests
+        assert (first.body, second.target) == (BIG[:size], b"/b")
 
 
 @pytest.mark.parametrize("size", [1, 100, 65536, 300_000])
