@@ -13,6 +13,8 @@ from tests.kit.upstream import Upstream
 
 MIB = 1024 * 1024
 PUT = "Transfer-Encoding: chunked"
+LONG = request("/long", method="POST", fields=[PUT]) + b"%x\r\n%b\r\n0\r\n\r\n" % (MIB, b"x" * MIB)
+"""Of a length that nobody knows: no pipe is lent to it."""
 WHOLE = {"name": "whole", "method": ["PUT"], "buffer_request": "whole"}
 STREAM = {"name": "stream", "method": ["PUT"], "buffer_request": "stream"}
 
@@ -69,7 +71,7 @@ def test_without_room_in_files_memory_is_the_bound(
     fits = connect(proxy).ask(request("/fits", method="POST", body=b"x" * 32 * 1024))
     assert fits.status == 200
     client = connect(proxy)
-    client.send_or_fail(request("/long", method="POST", body=b"x" * MIB))
+    client.send_or_fail(LONG)
     answer = client.response()
     assert answer.status == 503
     detail = "no-file" if buffers["disk_total"] == "off" else "disk-total"
@@ -104,7 +106,7 @@ def test_where_files_could_be_made_and_cannot_any_more(
     folder.rmdir()
     for _ in range(3):
         client = connect(proxy)
-        client.send_or_fail(request("/long", method="POST", body=b"x" * MIB))
+        client.send_or_fail(LONG)
         assert client.response().status == 503
     _, *lines = proxy.log_lines(4, kind="exchange")
     assert {(line["reason"], line["detail"]) for line in lines} == {("spool-full", "no-file")}
