@@ -18,7 +18,7 @@ VENV   ?= .venv
 LISTEN ?= 127.0.0.1:8080
 BENCH  ?= full
 PYTEST ?=
-JOBS   ?= 4
+JOBS   ?= 5
 FUZZ_SECONDS ?= 60
 
 PY     := $(VENV)/bin/python
