@@ -26,21 +26,23 @@ def test_pairs_change_their_order() -> None:
     assert (plain, loaded) == ([1.0] * 3, [1.1] * 3)
 
 
-def test_a_storm_is_measured_against_its_own_calm() -> None:
+def test_a_storm_is_measured_against_the_calms_around_it() -> None:
     def spell(rate: float, p99: float, longest: float) -> slowhead.Spell:
         return slowhead.Spell(Sample(1, rate, 1, p99), longest, 5000)
 
-    pairs_of_spells = [
-        (spell(1000, 2, 3), spell(900, 3, 4)),
-        (spell(500, 2, 3), spell(450, 3, 9)),
-        (spell(100, 1, 99), spell(1, 9, 5)),
+    between = spell(1200, 2, 70)
+    bouts = [
+        slowhead.Bout(spell(800, 2, 3), spell(900, 3, 4), between),
+        slowhead.Bout(between, spell(900, 3, 9), spell(800, 2, 3)),
+        slowhead.Bout(spell(100, 1, 99), spell(1, 9, 5), spell(100, 1, 99)),
     ]
-    found = slowhead.effect(pairs_of_spells)
+    assert len(slowhead.calms(bouts)) == 5
+    found = slowhead.effect(bouts)
     assert found.share == pytest.approx(0.9)
     assert found.p99 == pytest.approx(1.5)
     assert found.longest_ms == 9
     assert slowhead.effect([]) == slowhead.Effect(None, None, None)
-    part = slowhead.conclude(Part("x"), {product.EXPRESS: pairs_of_spells})
+    part = slowhead.conclude(Part("x"), {product.EXPRESS: bouts})
     assert [bar.verdict for bar in part.bars] == ["met", "no figure", "met", "met"]
 
 
