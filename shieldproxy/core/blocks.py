@@ -14,7 +14,7 @@ again. It is bounded in entries and in bytes an entry, and forgets all when full
 import re
 from typing import Final, Generic, TypeVar
 
-from shieldproxy.core.request import RequestHead
+from shieldproxy.core.request import NO_LINE, RequestHead
 
 Meaning = TypeVar("Meaning")
 
@@ -60,18 +60,18 @@ VIA_LINES: Final = (b"Via: 1.0 shieldproxy", b"Via: 1.1 shieldproxy")
 def without_changing(data: bytes, start: int, end: int) -> tuple[bytes, int, bytes, int, bytes]:
     """Cut out the lines that differ from request to request: Referer and Cookie.
 
-    Returns the other lines as they stand in ``data[start:end]``; where the first was cut out and the line (-3
-    and nothing if there was one only); how far behind it the second was, and the line.
+    Returns the other lines as they stand in ``data[start:end]``; where the first was cut out and the line
+    (NO_LINE and nothing if there was one only); how far behind it the second was, and the line.
     """
     at, then = data.find(b"\r\nReferer: ", start - 2, end), data.find(b"\r\nCookie: ", start - 2, end)
     if then < at:
         at, then = then, at
     if then < 0:
-        return data[start:end], -3, b"", -3, b""
+        return data[start:end], NO_LINE, b"", NO_LINE, b""
     stop = data.find(b"\r\n", then + 2)
     second = data[then + 2 : stop]
     if at < 0:
-        return data[start:then] + data[stop:end], -3, b"", then - start, second
+        return data[start:then] + data[stop:end], NO_LINE, b"", then - start, second
     middle = data.find(b"\r\n", at + 2)
     block = data[start:at] + data[middle:then] + data[stop:end]
     return block, at - start, data[at + 2 : middle], then - middle, second

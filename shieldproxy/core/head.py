@@ -90,6 +90,7 @@ def read_request(data: bytes, end: int) -> RequestHead | Fault:
         ):
             head = RequestHead(method, target, path, 1, None, end)
             _, _, before, between, behind, head.count, head.host, head.user_agent, head.persistent = known
+            head.kin = known
             head.block = before + first + between + second + behind
             if length:
                 head.block += length

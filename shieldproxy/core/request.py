@@ -1,8 +1,14 @@
 """What is known of a request once its head is read. ``head.read_request`` makes one; everybody reads it."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from shieldproxy.core.blocks import RequestBlock
 
 NO_NAMES: Final[frozenset[bytes]] = frozenset()
+_KNOWN: Final = {name: name for name in (b"POST", b"PUT", b"PATCH")}
+NO_LINE: Final = -3
+"""Where a line was cut out of a block, if none was; one that was the first line leaves its place at -2."""
 
 
 class RequestHead:
@@ -16,6 +22,7 @@ class RequestHead:
         "forwarded",
         "hops",
         "host",
+        "kin",
         "length",
         "max_forwards",
         "method",
@@ -23,6 +30,7 @@ class RequestHead:
         "named",
         "news",
         "oddities",
+        "own",
         "path",
         "persistent",
         "size",
@@ -31,6 +39,9 @@ class RequestHead:
         "upgrade",
         "user_agent",
     )
+
+    own: bytes
+    """Of a packed head: its Referer and its Cookie, in their order, joined by CRLF."""
 
     def __init__(
         self,
@@ -51,6 +62,8 @@ class RequestHead:
         self._lines = lines
         self.block = b""
         """The field lines joined by CRLF, where they are not in `lines` yet."""
+        self.kin: RequestBlock | None = None
+        """What `block` has of other heads: all but its Referer, its Cookie and its length."""
         self.size = size
         """Bytes of the head, the blank line included."""
         self.count = 0 if lines is None else len(lines)
@@ -85,20 +98,44 @@ class RequestHead:
     def lines(self) -> list[bytes]:
         """Field lines without CRLF: nothing hop-by-hop, one Host and one length at most."""
         if self._lines is None:
+            self.unpack()
             self._lines = self.block.split(b"\r\n")
-            self.block = b""
+            self.block, self.kin = b"", None
         return self._lines
 
     @lines.setter
     def lines(self, lines: list[bytes]) -> None:
         self._lines = lines
-        self.block = b""
+        self.block, self.kin = b"", None
 
     def pack(self) -> None:
-        """Hold the lines as one piece for as long as nobody asks for them: a client may take its time.
+        """Hold the lines as one piece, or only those that no other head has: a client may take its time.
 
-        Not where a length has to be added to them, or a host: a block is forwarded as it stands.
+        `lines` are there again when somebody asks for them, `block` after `unpack`. There is none where a
+        length has to be added to the lines, or a host: a block is forwarded as it stands.
         """
-        if self._lines and self.host and self.length >= 0:
-            self.block = b"\r\n".join(self._lines)
-            self._lines = None
+        if self._lines is not None:
+            if self._lines and self.host and self.length >= 0:
+                self.block = b"\r\n".join(self._lines)
+                self._lines = None
+        elif self.kin is not None and self.length > 0 and self.block:
+            self.method = _KNOWN.get(self.method, self.method)
+            one, _, before, between, behind, *_ = self.kin
+            self.own = own = self.block[len(before) : -len(behind + _length_line(self.length))]
+            if one == NO_LINE:
+                self.own = own[len(between) :]
+            else:
+                at = own.index(between)
+                self.own = own[:at] + b"\r\n" + own[at + len(between) :]
+            self.block = b""
+
+    def unpack(self) -> None:
+        """Make the block again that `pack` has taken apart."""
+        if self.kin is not None and not self.block:
+            one, _, before, between, behind, *_ = self.kin
+            first, _, second = (b"", b"", self.own) if one == NO_LINE else self.own.partition(b"\r\n")
+            self.block = b"".join((before, first, between, second, behind, _length_line(self.length)))
+
+
+def _length_line(length: int) -> bytes:
+    return b"\r\nContent-Length: %d" % length

@@ -140,7 +140,7 @@ def _is_slow(rec: Downstream, now: float) -> bool:
     """Whether the body of a client, or the answer on its way to it, comes on slowly."""
     ex, timeouts = rec.exchange, rec.policy.timeouts
     if rec.stage == BODY:
-        return bool(ex.intake.pace.slow(now, timeouts.body_idle, timeouts.body_min_rate))
+        return bool(ex.intake.slow(now, timeouts.body_idle, timeouts.body_min_rate))
     return bool(ex.reader.slow(now, timeouts.send_idle, timeouts.send_min_rate))
 
 

@@ -5,8 +5,7 @@ its client was until then: a record in the lobby. Its bytes gather in memory, be
 `buffers.request_memory` in a spool (`net.spool`), and no task waits for them. What is whole goes on as if
 it had come in one piece: a small body is part of the request as it is written to the server; a large one
 goes out behind its head, and only what the server's socket does not take at once is left to a task. A
-chunked body goes on with the length that it has turned out to have; its trailers, which only a chunked
-body can have, end here (RFC 9110 section 6.5.1).
+chunked body goes on with its length; its trailers end here (RFC 9110 section 6.5.1).
 
 A body that is cut short, malformed, too long or too slow is answered here. Nothing of it has reached a
 server.
@@ -24,7 +23,6 @@ from shieldproxy.core.body import BodyFault, ChunkedReader
 from shieldproxy.core.closing import Event
 from shieldproxy.core.head import CHUNKED
 from shieldproxy.core.manners import Unsendable
-from shieldproxy.core.pace import Pace
 from shieldproxy.net.lobby import LONG, READS_A_TURN
 from shieldproxy.net.record import ERROR, FIN, HUP, IN, NEWS, OUT, Downstream
 from shieldproxy.proxy.answer import may_continue
@@ -65,7 +63,7 @@ class Collect:
         ex.request = b""
         rec, length, now = ex.rec, ex.head.length, self._lobby.now
         chunks = ChunkedReader(ex.policy.limits.body) if length == CHUNKED else None
-        ex.intake = intake = Intake(Pace(now, now), chunks, length)
+        ex.intake = intake = Intake(now, now, chunks=chunks, left=length)
         rec.stage = STAGE
         rec.on_event, rec.on_due = self._bound
         if length > self._memory and not self._house.store.may_hold(length):
@@ -161,7 +159,7 @@ class Collect:
                 rec.got += count
                 ex.body_in += count
                 intake.left -= count
-                intake.pace.move(count, self._lobby.now)
+                intake.move(count, self._lobby.now)
                 return count if self._goes_on(ex, intake) else -1
         else:
             data = rec.sock.recv(share)
@@ -198,7 +196,7 @@ class Collect:
                 rec.buf = chunks.rest + bytes(rec.buf)
             ex.body_in += len(data) - len(chunks.rest)
             self._put(ex, intake, b"".join(pieces))
-        intake.pace.move(len(data), self._lobby.now)
+        intake.move(len(data), self._lobby.now)
         return self._goes_on(ex, intake)
 
     def _put(self, ex: Exchange, intake: Intake, data: bytes) -> None:
@@ -239,6 +237,7 @@ class Collect:
         """All of it is here: from now on it is a request like any other."""
         head, spool = ex.head, ex.spool
         self._leave(ex)
+        head.unpack()
         ex.whole = True
         size = spool.size if spool is not None else intake.size
         try:
@@ -273,7 +272,7 @@ class Collect:
         spool = ex.spool
         if spool is None or not spool.full:
             return False
-        ex.intake.pace.pause(self._lobby.now)
+        ex.intake.pause(self._lobby.now)
         return True
 
     def _wake(self, rec: Downstream) -> None:
@@ -283,8 +282,8 @@ class Collect:
             return
         if rec.stage == STAGE:
             intake = ex.intake
-            if self._goes_on(ex, intake) and intake.pace.paused != inf and not ex.spool.full:
-                intake.pace.resume(self._lobby.now)
+            if self._goes_on(ex, intake) and intake.paused != inf and not ex.spool.full:
+                intake.resume(self._lobby.now)
                 self._lobby.again(rec)
         elif ex.bell is not None:
             ex.bell.ring()
@@ -295,7 +294,7 @@ class Collect:
 
     def _limit(self, ex: Exchange, intake: Intake) -> tuple[float, str]:
         timeouts = ex.policy.timeouts
-        return intake.pace.limit(timeouts.body_idle, timeouts.body_min_rate, timeouts.body_total)
+        return intake.limit(timeouts.body_idle, timeouts.body_min_rate, timeouts.body_total)
 
     def _on_due(self, rec: Downstream) -> None:
         """One of the three limits may be passed."""

@@ -13,14 +13,13 @@ PIECES: Final = 8
 
 
 @dataclass(slots=True)
-class Intake:
-    """A body as far as it has come."""
+class Intake(Pace):
+    """A body as far as it has come, and how fast."""
 
-    pace: Pace
-    chunks: ChunkedReader | None
-    left: int
+    chunks: ChunkedReader | None = None
+    left: int = 0
     """Bytes still to come; of a body by length."""
-    held: bytes | list[bytes] = b""
+    held: bytes | tuple[bytes, ...] = b""
     """What has come, while it fits into memory; then the exchange has a spool. Pieces stay where they are: a
     buffer that grows moves, and leaves holes where it was."""
     to_down: Bytes = b""
@@ -43,15 +42,15 @@ class Intake:
         if not held:
             self.held = data
         elif isinstance(held, bytes):
-            self.held = [held, data]
+            self.held = held, data
         elif len(held) < PIECES:
-            held.append(data)
+            self.held = *held, data
         else:
             at, size = len(held), len(data)
             while at and len(held[at - 1]) < 2 * size:  # a byte is copied as often as its piece grows by half
                 at -= 1
                 size += len(held[at])
-            held[at:] = [b"".join((*held[at:], data))]
+            self.held = *held[:at], b"".join((*held[at:], data))
 
     def taken(self) -> bytes:
         """Take all of it."""

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from hypothesis import assume, event, example, given
 from hypothesis import strategies as st
 
@@ -20,7 +21,7 @@ from shieldproxy.core.head import (
 from tests.core.test_head_properties import ROUTE, read, requests, responses
 
 MEANT = (
-    {*RequestHead.__slots__, "lines"} - {"_lines", "block", "news"},
+    {*RequestHead.__slots__, "lines"} - {"_lines", "block", "kin", "news", "own"},
     {*ResponseHead.__slots__} - {"block", "news"},
 )
 
@@ -114,6 +115,12 @@ def test_a_known_block_says_what_its_lines_say(lines: list[bytes], turns: list[T
             head, _ = read(data)
             event("known" if isinstance(head, RequestHead) and head.block else "not known")
             written = b"" if isinstance(head, Fault) else request_head(head, ROUTE, b"", head.length)
+            if isinstance(head, RequestHead):
+                head.pack()
+                event("packed" if head.kin and not head.block else "not packed")
+                head.unpack()
+                assert request_head(head, ROUTE, b"", head.length) == written
+                head.pack()  # what it means, and so its lines, is asked of a packed one
             readings.append((meaning(head), written))
     assert readings[: len(turns)] == readings[len(turns) :]
 
@@ -129,6 +136,27 @@ def test_a_length_that_changes_keeps_nobody_from_being_known() -> None:
         seen.append((bool(read.block), read.length, read.count))
     assert seen == [(n > 1, 1000 + n, 4) for n in range(5)]
     assert len(blocks.REQUEST_BLOCKS) == 1
+
+
+@pytest.mark.parametrize(
+    "lines", [b"Referer: %d\r\nX: y\r\nCookie: %d\r\n", b"Cookie: %d %d\r\n", b"Z: y\r\n"]
+)
+def test_a_packed_head_holds_only_what_is_its_own(lines: bytes) -> None:
+    forget()
+    for n in range(3):
+        data = (
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n" + lines.replace(b"%d", b"%d" % n) + b"\r\n"
+        )
+        read = read_request(data, len(data))
+        assert isinstance(read, RequestHead)
+        whole = read.block
+        read.pack()
+    assert isinstance(read, RequestHead)
+    assert whole
+    assert read.block == b""
+    assert len(read.own) < len(lines)
+    read.unpack()
+    assert read.block == whole
 
 
 @given(responses(), st.sampled_from([b"GET", b"HEAD"]), st.integers(0, 10**6), st.booleans())

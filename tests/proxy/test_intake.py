@@ -4,13 +4,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shieldproxy.core.pace import Pace
 from shieldproxy.proxy.intake import PIECES, Intake
 
 
 @pytest.mark.parametrize("sizes", [[], [0], [5], [0, 3], [3, 0, 4], [1] * (3 * PIECES + 2), [1500] * 40])
 def test_pieces_come_out_as_one_in_their_order(sizes: list[int]) -> None:
-    intake = Intake(Pace(0, 0), None, 0)
+    intake = Intake(0, 0)
     body = b""
     for number, size in enumerate(sizes):
         piece = bytes([number % 251]) * size
@@ -29,16 +28,16 @@ def test_pieces_come_out_as_one_in_their_order(sizes: list[int]) -> None:
 @example([1 << size for size in range(22, 0, -1)], 1, 1000)
 def test_many_are_not_copied_again_and_again(sizes: list[int], step: int, steps: int) -> None:
     """However much memory a body may take."""
-    intake = Intake(Pace(0, 0), None, 0)
+    intake = Intake(0, 0)
     copied = total = 0
-    before: list[bytes] = []
+    before: tuple[bytes, ...] = ()
     for size in (*sizes, *[step] * steps):
         data = bytes(size)
         intake.add(data)
-        held = intake.held if isinstance(intake.held, list) else [intake.held]
+        held = intake.held if isinstance(intake.held, tuple) else (intake.held,)
         known = {id(piece) for piece in (*before, data)}
         copied += sum(len(piece) for piece in held if id(piece) not in known)
-        before, total = list(held), total + size
+        before, total = held, total + size
         assert len(held) <= PIECES + max(1, total).bit_length()
     assert intake.size == total
     assert copied <= 2 * total * max(1, total).bit_length()
