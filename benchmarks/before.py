@@ -75,7 +75,6 @@ def before(stage: Stage, options: Options) -> Part:
     folder = stage.rig.folder / "before"
     if missing := unpack(COMMIT, folder):
         part.skipped = missing
-    count, seconds = pairs_of(options)
     found: dict[str, tuple[list[float], list[float]]] = {}
     if not missing:
         try:
@@ -85,10 +84,12 @@ def before(stage: Stage, options: Options) -> Part:
             ):
                 for scenario in SCENARIOS:
 
-                    def measure(server: Server, one: Scenario = scenario) -> float:
+                    def measure(server: Server, seconds: int, one: Scenario = scenario) -> float:
                         return load.run(stage.rig, server, one, seconds, options.tries).cpu_us
 
-                    found[scenario.title] = alternate(partial(measure, old), partial(measure, new), count)
+                    found[scenario.title] = alternate(
+                        partial(measure, old), partial(measure, new), pairs_of(options)
+                    )
         except (BenchError, OSError) as error:
             part.failures.append(f"before: {error}")
     for scenario in SCENARIOS:

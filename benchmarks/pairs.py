@@ -1,6 +1,12 @@
-"""What a thing costs shieldproxy itself: CPU a request with it against without, in alternating pairs."""
+"""What a thing costs shieldproxy itself: CPU a request with it against without, in alternating pairs.
+
+In each pair one of the two has its time in one piece, between the halves of the other's: a machine that
+becomes slower or faster meanwhile does so for both alike.
+"""
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
 
 from benchmarks import load
 from benchmarks.browser import browser_head
@@ -17,20 +23,31 @@ AGENTS = 1000
 RULES = {"user_agent": 600, "client": 200, "path": 100, "host": 100}
 
 
-def pairs_of(options: Options) -> tuple[int, int]:
-    """How many pairs, and seconds of each run."""
-    return (3, 1) if options.short else (7, 2)
+HALF: Final = 1
+"""Seconds of half a run."""
+
+Run = Callable[[int], float]
+"""Loads a proxy for so many seconds; CPU microseconds a request."""
 
 
-def alternate(
-    without: Callable[[], float], with_it: Callable[[], float], count: int
-) -> tuple[list[float], list[float]]:
-    """Measure ``count`` pairs, every second one in the other order; CPU microseconds without and with."""
+def pairs_of(options: Options) -> int:
+    """How many pairs."""
+    return 3 if options.short else 7
+
+
+def alternate(without: Run, with_it: Run, count: int) -> tuple[list[float], list[float]]:
+    """Measure ``count`` pairs; every second one begins and ends with the other of the two.
+
+    Returns CPU microseconds a request without it and with it.
+    """
     plain: list[float] = []
     loaded: list[float] = []
     for turn in range(count):
-        for action, values in ((without, plain), (with_it, loaded))[:: 1 if turn % 2 == 0 else -1]:
-            values.append(action())
+        sides = ((without, plain), (with_it, loaded))
+        (outer, around), (inner, between) = sides if turn % 2 == 0 else sides[::-1]
+        before = outer(HALF)
+        between.append(inner(2 * HALF))
+        around.append((before + outer(HALF)) / 2)
     return plain, loaded
 
 
@@ -66,16 +83,15 @@ def rules(stage: Stage, options: Options) -> Part:
     file = stage.rig.folder / "rules.toml"
     file.write_text(rules_text())
     scenario = Scenario("rules", title, heads=tuple(rule_heads()))
-    count, seconds = pairs_of(options)
     try:
         with (
             stage.proxy(VARIANTS[EXPRESS]) as plain,
             stage.proxy(Variant("shieldproxy rules", rules=file)) as ruled,
         ):
             found = alternate(
-                lambda: load.run(stage.rig, plain, scenario, seconds, options.tries).cpu_us,
-                lambda: load.run(stage.rig, ruled, scenario, seconds, options.tries).cpu_us,
-                count,
+                lambda seconds: load.run(stage.rig, plain, scenario, seconds, options.tries).cpu_us,
+                lambda seconds: load.run(stage.rig, ruled, scenario, seconds, options.tries).cpu_us,
+                pairs_of(options),
             )
     except (BenchError, OSError) as error:
         part.failures.append(f"rules: {error}")
@@ -114,10 +130,9 @@ def idle10k(stage: Stage, options: Options) -> Part:
     part, title = Part("idle10k"), f"{IDLE:,} idle connections"
     if not options.wanted([EXPRESS]):
         return part
-    count, seconds = pairs_of(options)
     scenario = Scenario("idle10k", title)
 
-    def measure(server: Server, idle: int) -> float:
+    def measure(server: Server, idle: int, seconds: int) -> float:
         if not idle:
             return load.run(stage.rig, server, scenario, seconds, options.tries).cpu_us
         with holding(stage.rig, server, "idle", idle) as crowd:
@@ -129,7 +144,7 @@ def idle10k(stage: Stage, options: Options) -> Part:
 
     try:
         with stage.proxy(VARIANTS[EXPRESS], patient=True, capacity=IDLE + 1000) as server:
-            found = alternate(lambda: measure(server, 0), lambda: measure(server, IDLE), count)
+            found = alternate(partial(measure, server, 0), partial(measure, server, IDLE), pairs_of(options))
     except (BenchError, OSError) as error:
         part.failures.append(f"idle10k: {error}")
         found = ([], [])

@@ -2,6 +2,7 @@
 
 import socket
 import time
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -14,16 +15,20 @@ from tests.quiet.control import Late
 from tests.quiet.play import Play
 
 
-def test_pairs_change_their_order() -> None:
+def test_pairs_change_their_order_on_a_machine_that_becomes_slower() -> None:
     order: list[str] = []
+    now = 0.0
 
-    def run(name: str, value: float) -> float:
-        order.append(name)
-        return value
+    def run(name: str, cost: float, seconds: int) -> float:
+        nonlocal now
+        order.append(name * seconds)
+        now += seconds
+        return cost * (10 + now - seconds / 2)
 
-    plain, loaded = pairs.alternate(lambda: run("a", 1.0), lambda: run("b", 1.1), 3)
-    assert order == ["a", "b", "b", "a", "a", "b"]
-    assert (plain, loaded) == ([1.0] * 3, [1.1] * 3)
+    plain, loaded = pairs.alternate(partial(run, "a", 1.0), partial(run, "b", 2.0), 3)
+    assert order == ["a", "bb", "a", "b", "aa", "b", "a", "bb", "a"]
+    assert plain == pytest.approx([12.0, 16.0, 20.0])
+    assert loaded == pytest.approx([24.0, 32.0, 40.0])
 
 
 def test_a_storm_is_measured_against_the_calms_around_it() -> None:
