@@ -2,8 +2,9 @@
 
 They are *weighed* alone on a fresh proxy, where every task is theirs: tasks are counted from inside, against
 a proxy that had none of them. Spooled are the bytes of unlinked files that the proxy holds. Then, on another
-fresh proxy, *weather*: calm, the slow ones come, storm, and when they have gone calm again. What they move in
-the storm is counted: beside clients that stand still there would be nothing to measure.
+fresh proxy, *weather*: calm, the slow ones come, storm, and when they have gone calm again, and so on; each
+storm is measured against the calms before and behind it. What they move in the storms is counted: beside
+clients that stand still there would be nothing to measure.
 """
 
 import time
@@ -62,16 +63,18 @@ class Weather:
     """What others noticed."""
 
     held: int
-    """At the end of the storm."""
+    """At the end of the last storm."""
     calm: Sequence[Sample]
+    """One more than storms: each of these has one before it and one behind it."""
     storm: Sequence[Sample]
     moved: float
-    """In the storm, of what the slow ones were to move."""
+    """In the storms, of what the slow ones were to move."""
 
     @property
     def share(self) -> float:
-        """Of the throughput that is left, medians."""
-        return median(one.rate for one in self.storm) / median(one.rate for one in self.calm)
+        """Of the throughput that is left, the storms' median."""
+        calms = zip(self.calm, self.calm[1:], self.storm, strict=False)
+        return median(2 * storm.rate / (before.rate + after.rate) for before, after, storm in calms)
 
 
 Found = dict[str, dict[str, tuple[Weight, Weather | None]]]
@@ -136,30 +139,28 @@ def all_held(held: int, failed: int, count: int) -> None:
 
 
 def weather(stage: Stage, proxy: Proxy, state: str, count: int, options: Options) -> Weather:
-    """Calm, storm and calm on a fresh proxy.
+    """Calm and storm in turns on a fresh proxy.
 
     Raises:
         BenchError: not all were held.
     """
+    storms, seconds = (2, 2) if options.short else (3, 4)
+    storm, told, held = list[Sample](), list[dict[str, float]](), 0
     with stage.proxy(proxy, capacity=count + 2000) as server:
-        calm = spell(stage, server, options)
-        with holding(stage.rig, server, state, count, module="trickler") as crowd:
-            settled(server)
-            crowd.told()
-            storm = spell(stage, server, options)
-            told = crowd.told()
-            held = procfs.held(server.pid, server.port)
-        await_none(server)
-        calm += spell(stage, server, options)
-        all_held(held, crowd.failed, count)
+        calm = [load.run(stage.rig, server, SCENARIO, seconds, options.tries)]
+        for _ in range(storms):
+            with holding(stage.rig, server, state, count, module="trickler") as crowd:
+                settled(server)
+                crowd.told()
+                storm.append(load.run(stage.rig, server, SCENARIO, seconds, options.tries))
+                told += crowd.told()
+                held = procfs.held(server.pid, server.port)
+            await_none(server)
+            settled(server)  # closing gigabytes of files is no calm
+            all_held(held, crowd.failed, count)
+            calm.append(load.run(stage.rig, server, SCENARIO, seconds, options.tries))
     moved = sum(one["moved"] for one in told) / sum(one["plan"] for one in told)
     return Weather(held, calm, storm, moved)
-
-
-def spell(stage: Stage, server: Server, options: Options) -> list[Sample]:
-    """Good clients alone, or beside whoever is there: a few runs."""
-    count, seconds = (4, 1) if options.short else (3, 3)
-    return [load.run(stage.rig, server, SCENARIO, seconds, options.tries) for _ in range(count)]
 
 
 def settled(server: Server) -> int:

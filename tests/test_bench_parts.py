@@ -134,7 +134,8 @@ def test_the_contract_has_a_bar_for_each_of_its_promises() -> None:
 
 def test_slow_bodies_are_weighed_by_the_connection() -> None:
     def pair(tasks: int, rate: float, moved: float) -> tuple[bodies.Weight, bodies.Weather]:
-        calm, storm = [Sample(1, 100, 1, 1)] * 3, [Sample(1, rate, 1, 1)] * 3
+        calm = [Sample(1, 100 * speed, 1, 1) for speed in (3, 2, 1, 2)]  # of the machine
+        storm = [Sample(1, rate * speed, 1, 1) for speed in (2.5, 1.5, 1.5)]
         weight = bodies.Weight(10, 20_000, 40_960, 2_621_440, 5_242_880, tasks)
         return weight, bodies.Weather(10, calm, storm, moved)
 

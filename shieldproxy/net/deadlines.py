@@ -26,11 +26,21 @@ class Timed(Protocol):
     slot: float
 
 
+class Slot(set[Any]):
+    """The records of one slot, which share the number that is its beginning."""
+
+    __slots__ = ("begin",)
+
+    def __init__(self, begin: float) -> None:
+        super().__init__()
+        self.begin = begin
+
+
 class Deadlines:
     """A wheel of records that have a `due` time, in seconds of the caller's clock."""
 
     def __init__(self) -> None:
-        self._slots: dict[float, set[Any]] = {}
+        self._slots: dict[float, Slot] = {}
         self._heap: list[float] = []
 
     def __len__(self) -> int:
@@ -48,13 +58,12 @@ class Deadlines:
         if record.slot != inf:
             slots[record.slot].discard(record)
         slot = ceil(due * SLOTS_A_SECOND) / SLOTS_A_SECOND - WIDTH
-        record.slot = slot
         members = slots.get(slot)
         if members is None:
-            slots[slot] = {record}
+            members = slots[slot] = Slot(slot)
             heapq.heappush(self._heap, slot)
-        else:
-            members.add(record)
+        members.add(record)
+        record.slot = members.begin
 
     def remove(self, record: Timed) -> None:
         """Forget a record for good, so that nothing of it is kept."""

@@ -63,7 +63,7 @@ class Collect:
         ex.request = b""
         rec, length, now = ex.rec, ex.head.length, self._lobby.now
         chunks = ChunkedReader(ex.policy.limits.body) if length == CHUNKED else None
-        ex.intake = intake = Intake(now, now, chunks=chunks, left=length)
+        ex.intake = intake = Intake(now, now, chunks=chunks, length=length)
         rec.stage = STAGE
         rec.on_event, rec.on_due = self._bound
         if length > self._memory and not self._house.store.may_hold(length):
@@ -158,7 +158,6 @@ class Collect:
             if count:
                 rec.got += count
                 ex.body_in += count
-                intake.left -= count
                 intake.move(count, self._lobby.now)
                 return count if self._goes_on(ex, intake) else -1
         else:
@@ -181,7 +180,6 @@ class Collect:
             if len(data) > left:
                 rec.buf = data[left:]
                 data = data[:left]
-            intake.left -= len(data)
             ex.body_in += len(data)
             self._put(ex, intake, data)
         else:

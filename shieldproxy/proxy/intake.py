@@ -17,13 +17,18 @@ class Intake(Pace):
     """A body as far as it has come, and how fast."""
 
     chunks: ChunkedReader | None = None
-    left: int = 0
-    """Bytes still to come; of a body by length."""
+    length: int = 0
+    """Bytes in all; of a body by length."""
     held: bytes | tuple[bytes, ...] = b""
     """What has come, while it fits into memory; then the exchange has a spool. Pieces stay where they are: a
     buffer that grows moves, and leaves holes where it was."""
     to_down: Bytes = b""
     """Of a 100 that its socket has not taken."""
+
+    @property
+    def left(self) -> int:
+        """Bytes still to come; of a body by length."""
+        return self.length - self.moved
 
     @property
     def share(self) -> int:
