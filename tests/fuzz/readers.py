@@ -19,7 +19,7 @@ from tests.fuzz.messages import METHODS, ROUTE
 Head = RequestHead | ResponseHead | Fault
 
 _NAMES: Final = (
-    sorted({*RequestHead.__slots__, "lines"} - {"_lines", "block", "news"}),
+    sorted({*RequestHead.__slots__, "lines"} - {"_lines", "block", "kin", "news", "own"}),
     sorted({*ResponseHead.__slots__} - {"block", "news"}),
 )
 """What a head says; the rest is how it came to say it."""
