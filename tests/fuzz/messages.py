@@ -40,6 +40,12 @@ HOP: Final = frozenset(
 )
 """Taken out in both directions, or written anew."""
 HOP_UP: Final = HOP | frozenset(b"expect proxy forwarded x-real-ip x_real_ip host max-forwards".split())
+ANEW: Final = frozenset(b"content-length transfer-encoding connection".split())
+ANEW_UP: Final = frozenset(
+    b"content-length transfer-encoding host max-forwards forwarded x-forwarded-for x-forwarded-proto "
+    b"x-forwarded-host".split()
+)
+"""Of these, what is written anew."""
 NEVER_BY_NAME: Final = frozenset(
     b"close host content-length transfer-encoding content-type content-encoding content-range cache-control "
     b"date via max-forwards set-cookie".split()
@@ -217,6 +223,7 @@ def _same_request_fields(
     ours = [*values(again.fields, b"x-forwarded-for"), *values(again.fields, b"forwarded")]
     assert ours[0] == b"192.0.2.1"
     assert len(ours) == 2
+    assert not {name for name, _ in again.fields if dropped_up(name)} - ANEW_UP
     others = [pair for pair in again.fields if not dropped_up(pair[0])]
     via = (b"via", b"1.%d shieldproxy" % head.minor)
     assert others == [*kept, via], "other fields are forwarded than came"
@@ -314,6 +321,7 @@ def _same_response_fields(original: Message, again: Message, head: ResponseHead,
     kept = [pair for pair in original.fields if pair[0] not in HOP and pair[0] not in gone]
     if not dated:
         kept.append((b"date", b"now"))
+    assert not {name for name, _ in again.fields if name in HOP} - ANEW
     others = [pair for pair in again.fields if pair[0] not in HOP]
     via = (b"via", b"1.%d shieldproxy" % head.minor)
     assert via in others

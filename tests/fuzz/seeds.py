@@ -13,7 +13,10 @@ from tests.kit.payloads_lines import LINES
 LARGEST = 4096
 """Bytes of an input: larger ones slow the search, and find nothing that smaller ones do not."""
 
-REQUESTS = [case.data for case in [*FRAMING, *CHUNKS, *FIELDS, *HOSTS, *LINES]]
+REQUESTS = [
+    *(case.data for case in [*FRAMING, *CHUNKS, *FIELDS, *HOSTS, *LINES]),
+    b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nHTTP2-Settings: a\r\nTE: trailers\r\n\r\n",
+]
 RESPONSES = [
     *(line + b"\r\nContent-Length: 5\r\n\r\nhello" for line in responses.BAD_LINES.values()),
     *(responses.OK + head for head in responses.BAD_HEADS.values()),
