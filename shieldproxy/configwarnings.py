@@ -34,13 +34,13 @@ def unwritable(config: Config, made: Plan) -> list[str]:
 
 
 def _unwritable_log(place: str) -> str:
-    if not Path(place).exists():
+    if not os.path.exists(place):  # noqa: PTH110 - Path.exists raises where a folder may not be entered
         return _unusable(str(Path(place).parent))
     return "" if os.access(place, os.W_OK) else f"the present user cannot write to {place}"
 
 
 def _unusable(folder: str) -> str:
-    if not Path(folder).exists():
+    if not os.path.exists(folder):  # noqa: PTH110 - as above
         return f"there is no folder {folder}"
     if not Path(folder).is_dir():
         return f"no folder is {folder}"
@@ -120,9 +120,9 @@ def _upstreams(config: Config, made: Plan) -> Iterator[str]:
 
 
 def _is_same(server: str, listen: str) -> bool:
-    """Whether who connects to a server comes out where we listen."""
+    """Whether who connects to a server comes out where we listen; a v6 socket of ours takes no v4."""
     host, _, port = listen.rpartition(":")
-    here = ("127.0.0.1", "localhost", "[::1]") if host in {"0.0.0.0", "[::]"} else (host,)
+    here = {"0.0.0.0": ("127.0.0.1", "localhost"), "[::]": ("[::1]", "localhost")}.get(host, (host,))
     return server == listen or server in {f"{name}:{port}" for name in here}
 
 

@@ -29,7 +29,8 @@ RESERVE: Final = 256
 SCAN_EVERY: Final = 0.05
 """Seconds between two looks over all connections when there are many."""
 MANY: Final = 1000
-SLOW: Final = frozenset({BODY, "send"})
+SEND: Final = "send"
+SLOW: Final = frozenset({BODY, SEND})
 """Stages in which a client may be so slow that its place is given away."""
 
 
@@ -146,7 +147,7 @@ def _is_slow(rec: Downstream, now: float) -> bool:
 
 def _is_leaving(rec: Downstream) -> bool:
     """Whether a client was asked to leave while it was sent an answer, and what its kernel has goes out."""
-    return rec.stage == "send" and is_evicted(rec.exchange)
+    return rec.stage == SEND and is_evicted(rec.exchange)
 
 
 def _owes(rec: Downstream) -> bool:
@@ -178,8 +179,8 @@ def end_at_once(house: House, rec: Downstream, reason: str, event: Event) -> Non
 def _tell(house: House, ex: Exchange, reason: str) -> bool:
     """Send a 503 if the client's socket takes it; True if it has."""
     sock, ex.keep = ex.rec.sock, False
-    left = ex.intake.to_down if ex.rec.stage == BODY else ex.to_down if ex.bell is not None else b""
-    before = half_said(left)
+    answers = ex.bell is not None or ex.rec.stage == SEND  # with what its socket has not taken
+    before = half_said(ex.intake.to_down if ex.rec.stage == BODY else ex.to_down if answers else b"")
     out = before + refusal(house, ex, 503, reason, retry_after=RETRY_AFTER)
     try:
         count = sock.send(out)

@@ -15,11 +15,19 @@ from shieldproxy.proxy.house import House
 from shieldproxy.proxy.state import Bytes, Ended, Exchange
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+STATUS_LINE: Final = b"HTTP/1."
 
 
 def half_said(left: Bytes) -> bytes:
-    """What of those bytes that the client has not taken goes before a status: the rest of a 100 half sent."""
-    return bytes(left) if len(left) < len(CONTINUE) and CONTINUE.endswith(bytes(left)) else b""
+    """What goes before a status, of bytes that the client has not taken: the rest of an interim half sent.
+
+    What is whole there is left out. A line that begins so is a status line: no field is named with a slash.
+    """
+    text = bytes(left)
+    if text.startswith(STATUS_LINE):
+        return b""
+    head, _, _ = text.partition(b"\n" + STATUS_LINE)
+    return head if len(head) == len(text) else head + b"\n"
 
 
 def fin_seen(ex: Exchange) -> bool:

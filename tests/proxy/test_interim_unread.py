@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from shieldproxy.core.closing import Event
 from shieldproxy.net.record import OUT
-from shieldproxy.proxy.admission import house_clients
-from shieldproxy.proxy.fin import CONTINUE
+from shieldproxy.proxy.admission import end_at_once, house_clients
+from shieldproxy.proxy.fin import CONTINUE, half_said
 from tests.kit.answers import Story, broken, held, reply
 from tests.kit.full import Full
 from tests.kit.link import Turn
@@ -118,9 +119,13 @@ async def test_a_status_can_still_follow_those_that_were_not_sent(
 
 
 @BOTH
-async def test_a_status_behind_half_of_our_100(server: Upstream, tmp_path: Path, express: bool) -> None:
-    """The server breaks off: the rest of the 100 goes before the 502."""
-    server.on("/held", broken())
+@pytest.mark.parametrize("hint", [b"", HINT], ids=["", "and a hint"])
+@pytest.mark.parametrize("leaves", [False, True], ids=["waits", "leaves"])
+async def test_a_status_behind_half_of_our_100(
+    server: Upstream, tmp_path: Path, express: bool, hint: bytes, leaves: bool
+) -> None:
+    """The server breaks off: the rest of the 100 goes before the 502, or before what is said at the end."""
+    server.on("/held", broken(hint))
     async with running(before(server, tmp_path, more={"express": express})) as house:
         client, rec, full = await clogged(house, 10)
         client.send(EXPECTS)
@@ -128,9 +133,23 @@ async def test_a_status_behind_half_of_our_100(server: Upstream, tmp_path: Path,
         client.send(b"body")
         await released(house, server)
         full.takes = 1 << 30
+        if leaves:
+            end_at_once(house.worker.house, rec, "drain-timeout", Event.STOPPED)
+            assert (await house.rest(client)).startswith(CONTINUE + b"HTTP/1.1 503 ")
+            return
         house.worker.house.lobby.again(rec, OUT)
         got = await told(house, client, b"upstream")
         assert got.startswith(CONTINUE + b"HTTP/1.1 502 ")
+
+
+@pytest.mark.parametrize("behind", [b"", CONTINUE, HINT, b"HTTP/1.0 200 OK\r\nA: HTTP/1.1\r\n\r\nhello"])
+@pytest.mark.parametrize("message", [CONTINUE, HINT])
+def test_what_is_half_said(message: bytes, behind: bytes) -> None:
+    assert half_said(message + behind) == b""
+    for at in range(1, len(message) + 1):
+        rest = message[at:]
+        assert half_said(rest + behind) == rest
+        assert half_said(memoryview(rest + behind)) == rest
 
 
 async def test_leaving_the_line_behind_half_of_our_100(server: Upstream, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What check warns of: keys that can never act, and pairs of keys that leave nothing between them."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -183,6 +184,33 @@ def test_a_log_that_can_be_written_needs_no_folder(write: Write, monkeypatch: py
     assert unwritable(loaded.config, made) == []
     monkeypatch.setattr("shieldproxy.configwarnings.os.access", lambda _, __: False)
     assert unwritable(loaded.config, made) == [f"{told} to access.log"]
+
+
+def test_a_log_where_the_present_user_may_not_look(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = load(write(f"{LEAST}[log]\naccess = 'closed/access.log'"))
+    assert loaded.config is not None
+    made = plan(loaded.config)
+    (write.folder / "closed").mkdir()
+    stat = os.stat
+
+    def closed(path: str, **how: bool) -> os.stat_result:
+        if Path(path).parent.name == "closed":
+            raise PermissionError(13, "Permission denied", path)
+        return stat(path, **how)
+
+    monkeypatch.setattr(os, "stat", closed)
+    monkeypatch.setattr(os, "access", lambda _, __: False)
+    told = "a.toml: log.access: the present user cannot write in closed"
+    assert unwritable(loaded.config, made) == [told]
+
+
+@pytest.mark.parametrize(
+    ("listen", "same"),
+    [("0.0.0.0:9000", True), ("127.0.0.1:9000", True), ("[::]:9000", False), ("0.0.0.0:9001", False)],
+)
+def test_a_listener_is_a_server_only_where_it_can_be_reached(write: Write, listen: str, same: bool) -> None:
+    lines = write.warnings(f"{LEAST}[server]\nlisten = ['{listen}']")
+    assert any("is where this proxy listens itself" in line for line in lines) == same
 
 
 @pytest.mark.parametrize(
