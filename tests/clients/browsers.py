@@ -152,14 +152,11 @@ def firefox(stage: Stage) -> dict[str, Seen]:
 def dillo(stage: Stage) -> dict[str, Seen]:
     """A page at a display of its own; the image stands at the page's end, so it has read that far."""
     filler = "<p>" + "x" * 90 + "</p>\n"
-    body = (
-        "<!doctype html><title>story</title>\n"
-        + filler * (200_000 // len(filler))
-        + '<img src="/image.png">\n'
-    )
-    stage.page("/image.png", PIXEL, "Content-Type: image/png\r\n")
-    for step in (KEPT, CLOSED):
-        stage.page(f"/{step}", body.encode(), "Content-Type: text/html\r\n")
+    text = "<!doctype html><title>story</title>\n" + filler * (200_000 // len(filler))
+    pages = {step: f'{text}<img src="/{step}.png">\n'.encode() for step in (KEPT, CLOSED)}
+    for step, page in pages.items():  # an image each: that of the first is in the log all the time
+        stage.page(f"/{step}.png", PIXEL, "Content-Type: image/png\r\n")
+        stage.page(f"/{step}", page, "Content-Type: text/html\r\n")
     settings = stage.directory / ".dillo"
     settings.mkdir()
     (settings / "dillorc").write_text('load_images=YES\nno_proxy="127.0.0.1"\nstart_page="about:blank"\n')
@@ -171,11 +168,11 @@ def dillo(stage: Stage) -> dict[str, Seen]:
         limit = time.monotonic() + 20
         while not lock.exists() and time.monotonic() < limit:
             time.sleep(0.05)
-        for step in (KEPT, CLOSED):
+        for step, page in pages.items():
             with stage.started(["dillo", f"{stage.base}/{step}"], {"DISPLAY": display}):
-                stage.await_exchange("image.png")
+                stage.await_exchange(f"{step}.png")
                 time.sleep(stage.idle)
-            size = len(body) if stage.arrivals.pop("image.png", None) else 0
+            size = len(page) if stage.arrivals.pop(f"{step}.png", None) else 0
             found[step] = Seen(200 if size else 0, size)
     return found
 
