@@ -61,10 +61,12 @@ def fields_of(raw: list[bytes], status: int, *, spaced: bool = False) -> tuple[l
     for line in raw:
         if line[0] not in b" \t":
             groups.append([line])
-        elif groups:
-            groups[-1].append(line.strip(b" \t"))
-        else:
+        elif not groups:
             return Fault(status, "obs-fold", "white space before the first field")
+        elif b":" not in groups[-1][0]:  # a fold continues a value, never a name (RFC 9112 section 5.2)
+            return field_fault(groups[-1][0], status)
+        else:
+            groups[-1].append(line.strip(b" \t"))
     oddities = FOLDS if len(groups) < len(raw) else 0
     lines = [b" ".join(group) for group in groups]
     if spaced:

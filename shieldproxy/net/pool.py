@@ -96,8 +96,7 @@ class Group(Connections):
                 return self._lease(server, once=ticket.once)
             self.pace.began(now)
         self.line[ticket] = now
-        for server in filter(self._wants, self.checks):
-            self.checks[server]()
+        self._call_in()
         return None
 
     def place(self, _ticket: Ticket, *, shun: Collection[Server]) -> Server | None:
@@ -118,9 +117,10 @@ class Group(Connections):
         server = self._only
         return server if server.idle or server.open < self.spec.max_connections else None
 
-    def _wants(self, _server: Server) -> bool:
-        """Whether it is one of those that a request may be given now."""
-        return True
+    def _call_in(self) -> None:
+        """Somebody waits: a check that holds a place where it could go is to give way."""
+        for give_way in self.checks.values():
+            give_way()
 
     def _went(self, server: Server) -> None:
         """A request goes to a server, as chosen."""

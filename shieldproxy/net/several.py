@@ -100,8 +100,11 @@ class Several(Group):
         bad = min(s.health.badness for s in servers)
         return [number for number, server in enumerate(servers) if server.health.badness == bad]
 
-    def _wants(self, server: Server) -> bool:
-        return self._numbers[server] in self._willing(self._lobby.now)
+    def _call_in(self) -> None:
+        willing = self._willing(self._lobby.now) if self.checks else ()
+        for server, give_way in self.checks.items():
+            if self._numbers[server] in willing:
+                give_way()
 
     def _went(self, server: Server) -> None:
         self._turn += 1
@@ -152,6 +155,7 @@ class Several(Group):
         """Who may be asked has changed: whoever waits for a place where there is one now, gets it."""
         while self.line:
             if self._choose(None) is None:
+                self._call_in()
                 return
             ticket = self._next()
             server = self._choose(ticket)

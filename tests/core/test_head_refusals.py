@@ -222,6 +222,7 @@ def test_oddities_are_normalised_and_the_policy_decides(
     [
         (b"GET /a HTTP/1.1\r\n X: y\r\nHost: a\r\n\r\n", "obs-fold"),
         (b"GET /a HTTP/1.1\r\n \r\nHost: a\r\n\r\n", "obs-fold"),
+        (b"GET /a HTTP/1.1\r\nHost\r\n : a\r\n\r\n", "field-name"),
         (b"GET /a HTTP/1.1\r\nHost: a\r\nX: y\n\n", "bare-lf"),
         (b"GET /a HTTP/1.1\r\nHost: a\r\nX: y\n\r\n", "bare-lf"),
         (b"GET /a HTTP/1.1\r\nHost: a\r\nX: y\n\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n", "bare-lf"),

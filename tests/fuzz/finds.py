@@ -45,4 +45,8 @@ FINDS: list[Find] = [
         "dripped request", 8, b"CONNECT / HTTP/1.0\r\n\n\r\n\r\n",
         "CRLF LF behind CONNECT: 405 if more blank lines came with it, 400 if they came later",
     ),
+    Find(
+        "readers", 7, b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding\r\n\t: a\r\n\r\n",
+        "a name with its colon on a second line was read as a field: a fold is part of a value",
+    ),
 ]  # fmt: skip

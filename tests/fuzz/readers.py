@@ -33,7 +33,7 @@ def meaning(head: Head) -> object:
 
 
 SHOWN: Final = {
-    "bare-lf": re.compile(rb"(?<!\r)\n|\r\n").search,
+    "bare-lf": re.compile(rb"(?<!\r)\n").search,
     "bare-cr": re.compile(rb"\r(?!\n)").search,
     "obs-fold": re.compile(rb"\n[ \t]").search,
     "space-before-colon": re.compile(rb"[ \t]:").search,

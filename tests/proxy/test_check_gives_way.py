@@ -78,3 +78,33 @@ async def test_only_the_check_of_a_server_that_may_be_asked(tmp_path: Path) -> N
         release.set()
         well.close()
         out.close()
+
+
+async def test_the_check_of_a_server_that_may_be_asked_from_now_on(tmp_path: Path) -> None:
+    """Who waits already is given the place of a backup's check as soon as the backup's turn has come."""
+    release, well, backup = threading.Event(), Upstream(), Upstream()
+    well.on("/health", reply())
+    well.on("/", held(release, reply()))
+    backup.on("/health", held(release, reply()))
+    check = HealthSpec("/health", interval=0.05, timeout=60.0, fall=1, rise=1)
+    addresses, others = (Address.parse(well.address),), (Address.parse(backup.address),)
+    spec = UpstreamSpec("legacy", addresses, 1, health=check, backup=others)
+    try:
+        async with running(plan(well, tmp_path, upstreams={"legacy": spec})) as house:
+            group = house.worker.house.groups["legacy"]
+            first, second = group.servers
+            await house.until(lambda: second in group.checks)
+            asked = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+            clients = [house.connect(asked)]
+            await house.until(lambda: any(seen.target == b"/" for seen in well.requests))
+            clients.append(house.connect(asked))
+            await house.until(lambda: len(group.line) == 1)
+            assert second in group.checks
+            while first.health.usable(house.worker.lobby.now):
+                group.failed(first, "no")
+            await house.until(lambda: any(seen.target == b"/" for seen in backup.requests))
+            assert (len(group.line), len(clients)) == (0, 2)
+    finally:
+        release.set()
+        well.close()
+        backup.close()
