@@ -9,18 +9,21 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import trio
 
 from shieldproxy.core.address import Address
+from shieldproxy.core.closing import State
 from shieldproxy.core.limits import Timeouts
 from shieldproxy.core.plan import Plan
 from shieldproxy.core.policy import Policy
 from shieldproxy.core.routes import Route
 from shieldproxy.core.upstreams import UpstreamSpec
 from shieldproxy.net.listener import bind
+from shieldproxy.proxy.admission import house_clients
 from shieldproxy.run import worker as worker_module
 from shieldproxy.run.sink import Sink
 from shieldproxy.run.worker import Room, Worker
@@ -98,13 +101,15 @@ class Running:
         return await self.read(sock, 1 << 30)
 
     async def ask(self, sock: socket.socket, data: bytes = GET) -> bytes:
-        """One exchange of a response whose body is `hello`."""
+        """One exchange of a response whose body is `hello`, until it is over for the worker too."""
         sock.send(data)
-        got = b""
+        got, port = b"", sock.getsockname()[1]
         while not got.endswith(b"hello"):
             piece = await self.some(sock)
             assert piece, f"ended after {got!r}"
             got += piece
+        clients = partial(house_clients, self.worker.house)
+        await self.until(lambda: all(rec.port != port or rec.state is not State.ACTIVE for rec in clients()))
         return got
 
     def phases(self) -> dict[str, int]:
