@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,7 +54,20 @@ def begin(folder: Path, *words: str, forked: bool = True) -> "tuple[Forked | sub
     return process, out
 
 
-def test_it_is_as_a_process_of_its_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.default_int_handler, lambda *_: None])
+def test_it_is_as_a_process_of_its_own(tmp_path: Path, handler: "signal._HANDLER") -> None:
+    """Also where a test run in a background ignores SIGINT, and so do its children."""
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        told = both(tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert told[0] == told[1]
+    assert told[0]["cwd"] == str(tmp_path)
+    assert told[0]["fds"][:3] == [0, 1, 2]
+
+
+def both(tmp_path: Path) -> list[dict[str, Any]]:
     told = []
     for forked in (True, False):
         process, out = begin(tmp_path, "tell", "a b", forked=forked)
@@ -61,9 +75,7 @@ def test_it_is_as_a_process_of_its_own(tmp_path: Path) -> None:
         found = json.loads(out.read_text())
         found["env"].pop("PYTHONHASHSEED", None)
         told.append(found)
-    assert told[0] == told[1]
-    assert told[0]["cwd"] == str(tmp_path)
-    assert told[0]["fds"][:3] == [0, 1, 2]
+    return told
 
 
 @pytest.mark.parametrize("code", [0, 3])

@@ -123,7 +123,8 @@ class _Server:
         here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         folder = os.open(cwd, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            request = json.dumps({"words": list(words), "env": dict(env)}).encode()
+            deaf = signal.getsignal(signal.SIGINT) == signal.SIG_IGN  # in a background; a child is, too
+            request = json.dumps({"words": list(words), "env": dict(env), "deaf": deaf}).encode()
             fds = [output.fileno(), errors.fileno(), folder, there.fileno()]
             socket.send_fds(self._ours, [request], fds)
         finally:
@@ -238,6 +239,7 @@ def become(request: Mapping[str, object], output: int, errors: int, folder: int,
     for stream in (sys.stdout, sys.stderr):
         assert isinstance(stream, TextIOWrapper)
         stream.reconfigure(write_through=True)
+    signal.signal(signal.SIGINT, signal.SIG_IGN if request["deaf"] else signal.default_int_handler)
     os.environ.clear()
     os.environ.update(env)
     sys.argv, sys.path[0] = words, str(Path.cwd())
@@ -255,7 +257,6 @@ def main() -> NoReturn:
     gc.collect()
     gc.freeze()
     serve(socket.socket(fileno=int(sys.argv[1])))
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     raise SystemExit
 
