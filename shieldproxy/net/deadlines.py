@@ -9,6 +9,7 @@ A record fires at most 1/16 s late, never early. Whoever calls `expire` gets the
 """
 
 import heapq
+from collections.abc import Callable
 from math import ceil, inf
 from typing import Any, Final, Protocol
 
@@ -24,6 +25,17 @@ class Timed(Protocol):
 
     due: float
     slot: float
+
+
+class Alarm:
+    """A deadline that is no connection's."""
+
+    __slots__ = ("due", "on_due", "slot")
+
+    def __init__(self, on_due: Callable[[object], None]) -> None:
+        self.due = inf
+        self.slot = inf
+        self.on_due = on_due
 
 
 class Slot(set[Any]):

@@ -1,11 +1,14 @@
 """Files that nobody sees: unlinked at birth, written and read by a few threads of their own.
 
 A disk may be slow, full, or not there at all, and none of that may reach the loop. So whatever can block
-(open, write, truncate, close, a read that the page cache cannot answer) is a `Job`: it is done by one of
-THREADS threads, in the order in which jobs came, and comes back to the loop through a socket that the lobby
-watches. An owner has at most one job at a time, of 512 KiB: who writes a lot stands behind who writes
-little, each time anew. Closing what was large can take long and is urgent for nobody: it has a thread to
-itself.
+is a `Job` (net/jobs.py): it is done by one of THREADS threads, in the order in which jobs came, and comes
+back to the loop through a socket that the lobby watches. An owner has at most one job at a time, of 512 KiB:
+who writes a lot stands behind who writes little, each time anew. Closing what was large can take long and is
+urgent for nobody: it has a thread to itself.
+
+A little of a body that comes slowly is not urgent either, and what it costs is the turn of a thread, the
+interpreter's lock and the way back, not the write: it waits for others (`submit_later`), LATER seconds and
+what the wheel adds at most, and all of them have one turn.
 
 Errors are values: a job comes back with its `error`, an errno, and no exception of a file ever meets the
 loop.
@@ -15,24 +18,28 @@ files together stay within `disk_total`. A directory in which no file can be mad
 """
 
 import errno
-import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from math import inf
 from queue import SimpleQueue
 from socket import socketpair
 from typing import Any, Final
 
+from shieldproxy.net import jobs
+from shieldproxy.net.deadlines import Alarm
+from shieldproxy.net.jobs import NO_FILE, PIECE, Job
 from shieldproxy.net.lobby import Lobby
-from shieldproxy.net.nameless import make_file, usable
+from shieldproxy.net.nameless import usable
 from shieldproxy.net.record import Record
 
 THREADS: Final = 3
-PIECE: Final = 256 * 1024
-"""Bytes of one write."""
+LATER: Final = 0.02
+"""Seconds that a job waits for company."""
+COMPANY: Final = 64
+"""So many jobs wait for no more."""
 PATIENCE: Final = 1.0
 """Seconds that the threads get to finish at the end."""
 TRIM: Final = 8 * 1024 * 1024
@@ -41,96 +48,6 @@ LITTLE: Final = 512 * 1024
 """The same, when nobody has written for a while."""
 QUIET: Final = 1.0
 """Seconds: that while."""
-FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EFBIG})
-"""What says that there is no place; every other error is one of the disk's."""
-NO_FILE: Final = -1
-
-
-class Job:
-    """One piece of work for a thread; comes back filled in.
-
-    Args:
-        done: called on the loop with the job, when it is over.
-        fd: the file; NO_FILE: one is made first.
-    """
-
-    __slots__ = ("cut", "data", "done", "error", "fd", "got", "offset", "pipe", "piped", "sunk", "want")
-
-    def __init__(self, done: Callable[["Job"], None], fd: int) -> None:
-        self.done = done
-        self.fd = fd
-        self.cut = False
-        """Make the file empty first."""
-        self.data: bytes | bytearray | memoryview = b""
-        """To be written at `offset`."""
-        self.offset = 0
-        self.want = 0
-        """Bytes to be read at `offset`, after what is written."""
-        self.got = b""
-        self.pipe = -1
-        """A pipe whose next `piped` bytes go behind `data`."""
-        self.piped = 0
-        self.sunk = 0
-        """How many of them have left the pipe; with an `error`, those are lost."""
-        self.error = 0
-
-
-def perform(job: Job, directory: str) -> None:
-    """Do a job, in a thread."""
-    try:
-        if job.fd == NO_FILE:
-            job.fd = make_file(directory)
-        if job.cut:
-            os.ftruncate(job.fd, 0)
-        view, offset = memoryview(job.data), job.offset
-        while view:
-            count = os.pwrite(job.fd, view[:PIECE], offset)
-            view, offset = view[count:], offset + count
-        if job.piped:
-            _sink(job, offset)
-        if job.want:
-            job.got = os.pread(job.fd, job.want, job.offset)
-    except OSError as exc:
-        job.error = exc.errno or errno.EIO
-
-
-def _sink(job: Job, offset: int) -> None:
-    """Write what a pipe holds, in a thread."""
-    while job.sunk < job.piped:
-        most, at = min(PIECE, job.piped - job.sunk), offset + job.sunk
-        try:
-            count = os.splice(job.pipe, job.fd, most, None, at)
-        except OSError as exc:
-            if exc.errno != errno.EINVAL:
-                raise
-            data = os.read(job.pipe, most)  # a file system that cannot splice
-            count = len(data)
-            job.sunk += count  # gone from the pipe, whatever becomes of it
-            while data:
-                data = data[os.pwrite(job.fd, data, at + count - len(data)) :]
-        else:
-            job.sunk += count
-        if not count:
-            raise OSError(errno.EIO, "the pipe has less than it was given")
-
-
-def perform_close(job: Job) -> None:
-    """Close a job's file, in a thread."""
-    with suppress(OSError):  # what cannot be written any more is wanted by nobody
-        os.close(job.fd)
-
-
-def give_back() -> None:
-    """Have the C library give the kernel what has been freed, in a thread.
-
-    While the disk is behind, what is to be written is in memory; it leaves holes in glibc's heap, which that
-    keeps: 43 KB for each of 5,000 slow readers. Others than glibc have no such call, and no such need.
-    """
-    import ctypes
-
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 class Disk:
@@ -161,12 +78,16 @@ class Disk:
         self.error = 0
         """The errno of the last one."""
         self.spilled = 0
-        self._work: SimpleQueue[Job | None] = SimpleQueue()
+        self._work: SimpleQueue[Sequence[Job] | None] = SimpleQueue()
+        self._later: list[Job] = []
+        """What waits for company, and its bytes."""
+        self._later_bytes = 0
+        self._enough = Alarm(lambda _: self.hurry())
         self._closing: SimpleQueue[Job | None] = SimpleQueue()
         self._done: deque[Job] = deque()
         self._threads: list[threading.Thread] = []
         self._under_way = self._written = 0
-        self.due = self.slot = inf  # as a record of the lobby's wheel
+        self._quiet = Alarm(self._on_quiet)
         self._trim = Job(lambda _: None, NO_FILE)
         self._shut = False
         self.directory, why = usable(directory) if total > 0 else ("", "")
@@ -215,10 +136,30 @@ class Disk:
         self._under_way += 1
         self._written += len(job.data)
         if self.on:
-            self._work.put(job)
+            self._work.put((job,))
         else:
             job.error = errno.EMFILE  # no thread: as little a place as without a descriptor
-            self._back(job)
+            self._back((job,))
+
+    def submit_later(self, job: Job) -> None:
+        """Have a job done for which nobody waits, in company."""
+        if not (self.on and self._threads):
+            self.submit(job)
+            return
+        self._under_way += 1
+        self._written += len(job.data)
+        self._later.append(job)
+        self._later_bytes += len(job.data)
+        if len(self._later) >= COMPANY or self._later_bytes >= PIECE:
+            self.hurry()
+        elif len(self._later) == 1:
+            self._lobby.arm(self._enough, self._lobby.now + LATER)
+
+    def hurry(self) -> None:
+        """Have those done that wait for company."""
+        if self._later:
+            self._work.put(self._later)
+            self._later, self._later_bytes = [], 0
 
     def close(self, fd: int, booked: int) -> None:
         """Close a file in a thread, then give back its bytes and its place."""
@@ -229,7 +170,7 @@ class Disk:
 
         job = Job(closed, fd)
         if self._shut:
-            perform_close(job)
+            jobs.perform_close(job)
             closed(job)
         else:
             self._close_later(job)
@@ -257,22 +198,23 @@ class Disk:
             self._threads.append(thread)
 
     def _serve(self) -> None:
-        while (job := self._work.get()) is not None:
-            perform(job, self.directory)
-            self._back(job)
-            del job  # or its bytes stay until there is another
+        while (company := self._work.get()) is not None:
+            for job in company:
+                jobs.perform(job, self.directory)
+            self._back(company)
+            del company, job  # or their bytes stay until there are others
 
     def _serve_closing(self) -> None:
         while (job := self._closing.get()) is not None:
             if job is self._trim:
-                give_back()
+                jobs.give_back()
                 continue
-            perform_close(job)
-            self._back(job)
+            jobs.perform_close(job)
+            self._back((job,))
 
-    def _back(self, job: Job) -> None:
-        """Give a job back to the loop, from a thread."""
-        self._done.append(job)
+    def _back(self, over: Sequence[Job]) -> None:
+        """Give jobs back to the loop, from a thread."""
+        self._done.extend(over)
         with suppress(OSError):  # full: the loop has not looked yet, and will; closed: it never will
             self._theirs.send(b"\0")
 
@@ -288,19 +230,24 @@ class Disk:
                 self.faults += 1
                 self.error = job.error
             self._lobby.guard(None, job.done, job)
-        if self._written >= LITTLE and not self._under_way and not self._shut:
+        if self._written >= LITTLE and self._caught_up:
             if self._written >= TRIM:
                 self._give_back()
-            elif self.due == inf:
-                self._lobby.arm(self, self._lobby.now + QUIET)
+            elif self._quiet.due == inf:
+                self._lobby.arm(self._quiet, self._lobby.now + QUIET)
 
     def _give_back(self) -> None:
         self._written = 0
         self._closing.put(self._trim)
 
-    def on_due(self, _disk: "Disk") -> None:
-        """The wheel's call: what was freed since is given back too."""
-        if self._written >= LITTLE and not self._under_way and not self._shut:
+    @property
+    def _caught_up(self) -> bool:
+        """Whether no thread has a job; some may wait for company."""
+        return self._under_way == len(self._later) and not self._shut
+
+    def _on_quiet(self, _: object) -> None:
+        """What was freed since is given back too."""
+        if self._written >= LITTLE and self._caught_up:
             self._give_back()
 
     def shut(self) -> None:
@@ -308,16 +255,13 @@ class Disk:
         if self._shut:
             return
         self._shut = True
-        for queue in (*(self._work for _ in range(THREADS)), self._closing):
-            queue.put(None)
+        self.hurry()
+        for _ in range(THREADS):
+            self._work.put(None)
+        self._closing.put(None)
         ends = time.monotonic() + PATIENCE
         for thread in self._threads:
             thread.join(max(0.0, ends - time.monotonic()))
         self._on_done(self._record, 0)
         self._lobby.close(self._record)
         self._theirs.close()
-
-
-def fault_of(number: int) -> str:
-    """What an errno means to a spool: "disk-full" or "disk-error"."""
-    return "disk-full" if number in FULL else "disk-error"

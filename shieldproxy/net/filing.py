@@ -11,7 +11,7 @@ whose file is a ring. A request's file begins with the request's first byte, so 
 from collections.abc import Callable
 from typing import Final
 
-from shieldproxy.net.disk import NO_FILE, PIECE, Job, fault_of
+from shieldproxy.net.jobs import NO_FILE, PIECE, Job, fault_of
 from shieldproxy.net.lobby import CHUNK
 from shieldproxy.net.means import Means
 from shieldproxy.net.pipes import Lent
@@ -115,7 +115,11 @@ class Filing:
 
     def _pump(self) -> None:
         """Begin the next piece of file work, if there is some to do and none under way."""
-        if self._job is not None or self.fault or self._closed:
+        if self._job is not None:
+            if self._want or len(self._tail) > self._memory:
+                self._store.disk.hurry()  # it may wait for company
+            return
+        if self.fault or self._closed:
             return
         begun = False
         if self._want:
@@ -193,7 +197,13 @@ class Filing:
             self._flight, self._tail = tail[:count], tail[count:]
         job = Job(self._was_written, self._fd)
         job.offset, job.data = offset, self._flight
-        self._submit(job)
+        if (
+            self._keep and self._fd != NO_FILE and count <= self._memory
+        ):  # no client waits for it, unless `put` says so
+            self._job = job
+            self._store.disk.submit_later(job)
+        else:
+            self._submit(job)
 
     def _was_written(self, job: Job) -> None:
         if self._is_over(job):

@@ -8,25 +8,14 @@ for a server that has just been left out, beside one that has just come back.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from math import inf
 
 from shieldproxy.core.balance import ClientHash, RoundRobin, least
 from shieldproxy.core.upstreams import UpstreamSpec
+from shieldproxy.net.deadlines import Alarm
 from shieldproxy.net.lobby import Lobby
 from shieldproxy.net.pool import Group
 from shieldproxy.net.record import Upstream
 from shieldproxy.net.server import Server, Ticket
-
-
-class Alarm:
-    """A deadline of a server's: its ejection is over."""
-
-    __slots__ = ("due", "on_due", "slot")
-
-    def __init__(self, on_due: Callable[[object], None]) -> None:
-        self.due = inf
-        self.slot = inf
-        self.on_due = on_due
 
 
 class Several(Group):

@@ -28,8 +28,8 @@ from typing import Final
 
 from shieldproxy.core.limits import Buffers
 from shieldproxy.net import pipes
-from shieldproxy.net.disk import NO_FILE
 from shieldproxy.net.filing import CUT, FAST, GRACE, SLOW, Filing
+from shieldproxy.net.jobs import NO_FILE
 from shieldproxy.net.lobby import CHUNK, Lobby
 from shieldproxy.net.means import AT_ONCE, BURST, Means
 
@@ -93,8 +93,7 @@ class Spool(Filing):
                 del tail[:done]
             tail += data
         self.size += len(data)
-        if self._job is None:
-            self._pump()
+        self._pump()
 
     def begin(self, data: bytes) -> None:
         """Take the first bytes of many whose number is known: in front of a pipe, if one is to be had."""

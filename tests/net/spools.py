@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from shieldproxy.core.limits import Buffers
-from shieldproxy.net import disk
-from shieldproxy.net.disk import Disk, Job
+from shieldproxy.net import jobs
+from shieldproxy.net.disk import Disk
+from shieldproxy.net.jobs import Job
 from shieldproxy.net.lobby import CHUNK, Lobby
 from shieldproxy.net.spool import Spool, Store
 from tests.net.rig import Clock
@@ -31,6 +32,8 @@ class HandDisk(Disk):
         """Put a job aside."""
         self.jobs.append((job, False))
 
+    submit_later = submit
+
     def _close_later(self, job: Job) -> None:
         self.jobs.append((job, True))
 
@@ -41,7 +44,7 @@ class HandDisk(Disk):
         index = which % len(self.jobs)
         job, closing = self.jobs[index]
         del self.jobs[index]
-        disk.perform_close(job) if closing else disk.perform(job, self.directory)
+        jobs.perform_close(job) if closing else jobs.perform(job, self.directory)
         if job.error:
             self.faults += 1
         job.done(job)

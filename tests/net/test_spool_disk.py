@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from shieldproxy.core.limits import Buffers
-from shieldproxy.net import disk
+from shieldproxy.net import disk, jobs
 from shieldproxy.net.filing import LATE, Filing
 from shieldproxy.net.lobby import CHUNK
 from shieldproxy.net.spool import Spool, Store
@@ -181,7 +181,7 @@ def test_freed_memory_is_given_back_once_the_disk_has_caught_up(
     made = Workshop(tmp_path)
     store = Store(made.lobby, Buffers(directory=str(tmp_path)), made.warnings.append)
     given = threading.Event()
-    monkeypatch.setattr(disk, "give_back", given.set)
+    monkeypatch.setattr(jobs, "give_back", given.set)
     spools = [store.request(made.wake) for _ in range(disk.TRIM // MUCH + 2)]
     for spool in spools:
         for start in range(0, MUCH, 50_000):
@@ -203,7 +203,7 @@ def test_little_is_given_back_when_nobody_has_written_for_a_while(
     made = Workshop(tmp_path)
     store = Store(made.lobby, Buffers(directory=str(tmp_path)), made.warnings.append)
     given = threading.Event()
-    monkeypatch.setattr(disk, "give_back", given.set)
+    monkeypatch.setattr(jobs, "give_back", given.set)
     spool = store.request(made.wake)
     spool.put(BLOB[: disk.LITTLE + 1])
     while store.disk._under_way or store.disk._written < disk.LITTLE:
@@ -278,4 +278,4 @@ def test_threads_that_cannot_start(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_library_has_a_way_to_give_memory_back() -> None:
-    disk.give_back()
+    jobs.give_back()

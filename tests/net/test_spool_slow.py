@@ -16,7 +16,7 @@ import pytest
 import trio
 
 from shieldproxy.core.limits import Buffers
-from shieldproxy.net import disk, means
+from shieldproxy.net import jobs, means
 from shieldproxy.net.lobby import Lobby
 from shieldproxy.net.spool import Spool, Store
 from tests.net.spools import BLOB, drop, tcp
@@ -47,7 +47,7 @@ class SlowDisk:
         patch.setattr(means, "DISTRUST", 60.0)
         patch.setattr(os, "preadv", self._preadv(os.preadv))
         patch.setattr(os, "splice", self._splice(os.splice))
-        patch.setattr(disk, "perform_close", self._slow("close", disk.perform_close, lambda _: 200_000))
+        patch.setattr(jobs, "perform_close", self._slow("close", jobs.perform_close, lambda _: 200_000))
 
     def wait(self, name: str, count: int) -> None:
         """Take the time of so many bytes."""

@@ -12,7 +12,8 @@ import pytest
 import trio
 
 from shieldproxy.core.limits import Buffers
-from shieldproxy.net.disk import Disk, Job
+from shieldproxy.net.disk import Disk
+from shieldproxy.net.jobs import Job
 from shieldproxy.proxy import upload
 from tests.kit.answers import reply
 from tests.kit.upstream import Upstream
