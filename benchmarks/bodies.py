@@ -144,7 +144,7 @@ def weather(stage: Stage, proxy: Proxy, state: str, count: int, options: Options
     Raises:
         BenchError: not all were held.
     """
-    storms, seconds = (2, 2) if options.short else (3, 4)
+    storms, seconds = (2, 2) if options.short else (7, 3)
     storm, told, held = list[Sample](), list[dict[str, float]](), 0
     with stage.proxy(proxy, capacity=count + 2000) as server:
         calm = [load.run(stage.rig, server, SCENARIO, seconds, options.tries)]

@@ -56,7 +56,7 @@ class Bout:
 def slowhead(stage: Stage, options: Options) -> Part:
     """Calm and storm for each proxy, in turns."""
     part = Part("slowhead")
-    rounds, storms, seconds = (1, 2, 3) if options.short else (3, 3, 4)
+    rounds, storms, seconds = (1, 2, 3) if options.short else (5, 3, 3)
     found: dict[str, list[Bout]] = {}
     for _ in range(rounds):
         for proxy in options.wanted(NAMES):
